@@ -1,0 +1,245 @@
+"""A transformers model in this process: the embedded default, on CPU or one GPU.
+
+Batches are sorted by length; the samples of one prompt share its prefill; rows that have ended leave the batch, so the
+last slow ones run in a small one. A sample depends on (seed, chat, sample index) through a random stream of its own,
+never on who shares its batch. Scores are exact: only target positions ever become logits, and no padding is summed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from sparring.engines.base import Request
+from sparring.engines.template import Template
+from sparring.errors import EngineError, RolloutError
+from sparring.types import Chat, Completion, Finish, LogProb, Sampling
+
+COMPACT_BELOW = 0.75
+"""Rows that have ended are dropped from the cache once the share still speaking falls below this."""
+LOGITS_AT_ONCE = 2**25
+"""Most logits a scoring batch may hold (128 MB in float32)."""
+
+
+class HF:
+    """A Generator and a Scorer over one local or cached transformers model."""
+
+    workers = 1
+
+    def __init__(self, model: str | Path, *, rows: int = 256, device: str | None = None):
+        """Load `model`, a folder or a Hub id. `rows` is how many chats speak at once. Raises EngineError."""
+        self.name, self.rows, self.batch_size = str(model), rows, 4 * rows
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(self.name)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=dtype)
+        except (OSError, ValueError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise EngineError(f"cannot open model {self.name!r}: {first_line}") from error
+        self.tokenizer, self.model = tokenizer, loaded.to(self.device).eval()
+        self.template = Template(tokenizer, self.name)
+        self.limit: int = self.model.config.max_position_embeddings
+        self.ends = _end_ids(self.model, tokenizer)
+        self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.ends)
+
+    # Generation
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
+        """Return one completion a request, in order; a chat longer than the model's context gives its error."""
+        rows: dict[tuple[str, Sampling, int], _Row] = {}
+        asked: list[_Row | RolloutError] = []
+        for request in requests:
+            ids = self.template.prompt(request.chat)
+            if len(ids) >= self.limit:
+                asked.append(self._overflow(len(ids)))
+                continue
+            index = request.sample_index if request.sampling.temperature else 0
+            key = (str(ids), request.sampling, index)
+            if key not in rows:
+                rows[key] = _Row(ids, request.sampling, index, self.limit)
+            asked.append(rows[key])
+        for batch in _batches(list(rows.values()), self.rows):
+            self._speak(batch)
+        return [row if isinstance(row, RolloutError) else self._completion(row) for row in asked]
+
+    @torch.inference_mode()
+    def _speak(self, rows: list[_Row]) -> None:
+        """Decode a batch of rows to their ends, filling in `said`."""
+        prompts = list(dict.fromkeys(tuple(row.ids) for row in rows))
+        place = {prompt: at for at, prompt in enumerate(prompts)}
+        ids, mask = self._left_padded(prompts)
+        cache = DynamicCache(config=self.model.config)
+        logits = self._forward(ids, mask, cache)
+        chosen = torch.tensor([place[tuple(row.ids)] for row in rows], device=self.device)
+        if len(prompts) < len(rows):
+            cache.batch_select_indices(chosen)
+            logits, mask = logits[chosen], mask[chosen]
+        while True:
+            tokens = _pick(logits, rows)
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                row.hear(token, self.ends)
+            speaking = [at for at, row in enumerate(rows) if not row.ended]
+            if not speaking:
+                return
+            if len(speaking) < COMPACT_BELOW * len(rows):
+                keep = torch.tensor(speaking, device=self.device)
+                cache.batch_select_indices(keep)
+                rows, tokens, mask = [rows[at] for at in speaking], tokens[keep], mask[keep]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            logits = self._forward(tokens[:, None], mask, cache)
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """Return the logits after the last position, (rows, vocabulary), in float32."""
+        positions = _positions(mask)[:, -ids.shape[1] :]
+        out = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
+        )
+        return out.logits[:, -1].float()
+
+    def _completion(self, row: _Row) -> Completion:
+        text = self.tokenizer.decode(row.said, skip_special_tokens=True)
+        return Completion(text, row.finish, len(row.ids), row.count)
+
+    # Scoring
+
+    def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
+        """Return log p(target | chat), summed over the target's tokens with its end-of-turn, in nats."""
+        pairs = [self.template.target(chat, target) for chat, target in zip(chats, targets, strict=True)]
+        results: list[LogProb | RolloutError] = [LogProb(0.0, 0)] * len(pairs)
+        fitting: list[int] = []
+        for at, (context, target) in enumerate(pairs):
+            if len(context) + len(target) > self.limit:
+                results[at] = self._overflow(len(context) + len(target))
+            else:
+                fitting.append(at)
+        fitting.sort(key=lambda at: (len(pairs[at][0]) + len(pairs[at][1]), len(pairs[at][1])))
+        for batch in self._scoring_batches(fitting, [len(target) for _, target in pairs]):
+            for at, total in zip(batch, self._score([pairs[at] for at in batch]), strict=True):
+                results[at] = LogProb(total, len(pairs[at][1]))
+        return results
+
+    @torch.inference_mode()
+    def _score(self, pairs: list[tuple[list[int], list[int]]]) -> list[float]:
+        """Return the summed log-probs of targets. The last token is predicted, never read, so it is not fed."""
+        ids, mask = self._left_padded([[*context, *target][:-1] for context, target in pairs])
+        longest = max(len(target) for _, target in pairs)
+        out = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=False, logits_to_keep=longest
+        )
+        totals: list[float] = []
+        for logits, (_, target) in zip(out.logits, pairs, strict=True):
+            ours = logits[-len(target) :].float()
+            wanted = torch.tensor(target, device=self.device)[:, None]
+            log_probs = ours.gather(1, wanted)[:, 0] - ours.logsumexp(1)
+            totals.append(float(log_probs.double().sum()))
+        return totals
+
+    def _scoring_batches(self, order: list[int], target_lengths: list[int]) -> Iterator[list[int]]:
+        """Cut `order` into batches of at most `rows` whose target logits fit into LOGITS_AT_ONCE."""
+        vocabulary = self.model.config.vocab_size
+        batch: list[int] = []
+        longest = 0
+        for at in order:
+            longest = max(longest, target_lengths[at])
+            if batch and (len(batch) == self.rows or (len(batch) + 1) * longest * vocabulary > LOGITS_AT_ONCE):
+                yield batch
+                batch, longest = [], target_lengths[at]
+            batch.append(at)
+        if batch:
+            yield batch
+
+    def _left_padded(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and attention mask, each (rows, longest). Left, so that all rows end at the same place."""
+        longest = max(len(ids) for ids in sequences)
+        padded = [[self.pad] * (longest - len(ids)) + list(ids) for ids in sequences]
+        seen = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in sequences]
+        return torch.tensor(padded, device=self.device), torch.tensor(seen, device=self.device)
+
+    def _overflow(self, tokens: int) -> RolloutError:
+        return RolloutError("context overflow", f"{tokens} tokens > {self.limit}, the context of {self.name!r}")
+
+
+@dataclass(eq=False)
+class _Row:
+    """One chat that is being continued."""
+
+    ids: list[int]
+    sampling: Sampling
+    sample_index: int
+    limit: int
+    said: list[int] = field(default_factory=lambda: list[int]())
+    count: int = 0
+    ended: bool = False
+    finish: Finish = "stop"
+
+    def __post_init__(self) -> None:
+        self.most = min(self.sampling.max_tokens, self.limit - len(self.ids))
+        self.luck = self._luck() if self.sampling.temperature else None
+
+    def hear(self, token: int, ends: frozenset[int]) -> None:
+        if self.ended:
+            return
+        self.count += 1
+        if token in ends:
+            self.ended = True
+            return
+        self.said.append(token)
+        if self.count == self.most:
+            self.ended, self.finish = True, "length"
+
+    def _luck(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return this row's random numbers, one a token, in [0, 1): a stream that belongs to its identity."""
+        name = f"{self.sampling.seed}/{self.sample_index}/{self.ids}".encode()
+        key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "big")
+        return np.random.Generator(np.random.Philox(key=key)).random(self.most)
+
+
+def _pick(logits: torch.Tensor, rows: list[_Row]) -> torch.Tensor:
+    """Return the next token of each row, (rows,): the likeliest, or by inverting the nucleus' distribution."""
+    best = logits.argmax(dim=1)
+    drawn = [at for at, row in enumerate(rows) if row.luck is not None]
+    if not drawn:
+        return best
+    which = torch.tensor(drawn, device=logits.device)
+    samplings = [rows[at].sampling for at in drawn]
+    temperature = logits.new_tensor([s.temperature for s in samplings])[:, None]
+    top_p = logits.new_tensor([s.top_p for s in samplings])[:, None]
+    luck = logits.new_tensor([_luck_of(rows[at]) for at in drawn])[:, None]
+    probs, order = (logits[which] / temperature).softmax(dim=1).sort(dim=1, descending=True, stable=True)
+    below = probs.cumsum(dim=1) - probs
+    nucleus = probs * (below < top_p)
+    mass = nucleus.cumsum(dim=1)
+    at = (mass <= luck * mass[:, -1:]).sum(dim=1, keepdim=True)
+    at = torch.minimum(at, (nucleus > 0).sum(dim=1, keepdim=True) - 1)
+    best[which] = order.gather(1, at)[:, 0]
+    return best
+
+
+def _luck_of(row: _Row) -> float:
+    return float(row.luck[min(row.count, row.most - 1)]) if row.luck is not None else 0.0
+
+
+def _batches(rows: list[_Row], most: int) -> Iterator[list[_Row]]:
+    """Cut rows into batches of like length; rows of one prompt stand together, so that they share its prefill."""
+    rows.sort(key=lambda row: (len(row.ids), row.ids))
+    for start in range(0, len(rows), most):
+        yield rows[start : start + most]
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return every token that ends a turn: the generation config's, and the tokenizer's."""
+    configured = model.generation_config.eos_token_id
+    ids = cast("list[int | None]", configured if isinstance(configured, list) else [configured])
+    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)

@@ -1,0 +1,44 @@
+"""An engine whose replies come from a function: tests, docs, dry runs, and the rule-based experts of a world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sparring.engines.base import Request
+from sparring.errors import RolloutError
+from sparring.types import Chat, Completion, LogProb
+
+
+class Scripted:
+    """Replies and scores from functions.
+
+    `reply` gets the request and returns the words, or a whole `Completion`; it may raise RolloutError for a request
+    that fails. `score`, where given, gets a chat and a target and returns the log-probability in nats.
+    """
+
+    workers = 1
+
+    def __init__(
+        self,
+        reply: Callable[[Request], str | Completion],
+        score: Callable[[Chat, str], float] | None = None,
+        batch_size: int = 1024,
+    ):
+        self.reply, self.score, self.batch_size = reply, score, batch_size
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
+        return [self._answer(request) for request in requests]
+
+    def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
+        if self.score is None:
+            raise TypeError("this scripted engine was given no `score` function")
+        return [
+            LogProb(self.score(chat, target), len(target.split())) for chat, target in zip(chats, targets, strict=True)
+        ]
+
+    def _answer(self, request: Request) -> Completion | RolloutError:
+        try:
+            reply = self.reply(request)
+        except RolloutError as error:
+            return error
+        return reply if isinstance(reply, Completion) else Completion(reply)

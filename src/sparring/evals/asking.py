@@ -1,0 +1,242 @@
+"""How well a policy asks: what its conversations lend to the oracle's response, and what its questions are like.
+
+STaR-GATE section 4.1. The controls stand beside the result because it cannot be read without them: the published
+records show two thirds of the gain with *another* user's conversation, so only experimental minus shuffled is about
+this user. Intervals are over pairs of task and persona: conversations of one pair are not independent.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparring.engines.base import Scorer
+from sparring.evals.statistics import Interval, mean_interval
+from sparring.evals.win_rate import Verdicts, compare, win_rate
+from sparring.flow import Flow, Role
+from sparring.rollouts.controls import ceiling, ceiling_and_heard, floor, heard, shuffled
+from sparring.rollouts.conversation import Conversation
+from sparring.rollouts.situation import Situation
+from sparring.signals.logprob import Told, log_probs
+from sparring.stages import Stages
+
+Row = dict[str, Any]
+Metrics = dict[str, Interval | None]
+Health = Callable[[Conversation, str], Mapping[str, float]]
+"""Counts what a world can read off a conversation and the answer after it; the keys are in `health_metrics`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What an evaluation found of one model."""
+
+    metrics: Metrics
+    chosen: dict[str, Conversation]
+    """The one conversation of each pair that was answered, drawn by a seed, not by its value."""
+    answers: dict[str, str]
+    """The model's own answer after it, by pair."""
+    judge: dict[str, dict[str, float | None]] = field(default_factory=lambda: dict[str, dict[str, float | None]]())
+    """How far the judge can be trusted, by comparison: ties, unreadable, position_bias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What stays the same when m_0, m_1, ... are evaluated."""
+
+    situations: Sequence[Situation]
+    """Held-out pairs."""
+    scorer: Scorer
+    """m_0."""
+    judge: Role
+    judge_prompt: str
+    health: Health | None
+    seed: int
+
+    def take(
+        self, stages: Stages, conversations: Sequence[Conversation], voices: Mapping[str, Role], m_0: Examined | None
+    ) -> Examined:
+        """Evaluate a model that held these conversations with every test user.
+
+        `voices` answer: `own` is the model. With `m_0`, its evaluation, every answer is judged against m_0's own:
+        that of `own`, of `questions_alone` (m_0's voice after the model's questions), of `answers_alone` (the model's
+        voice after m_0's questions). Any other voice answers after this model's own conversation.
+        """
+        signals = stages.lines(
+            "test-signals.jsonl",
+            lambda: log_prob_rows(self.scorer, conversations, self.seed, stages.progress("test-signals.jsonl")),
+        )
+        controls = stages.within("round-0").lines(
+            "test-controls.jsonl",
+            lambda: control_rows(self.scorer, self.situations, stages.progress("test-controls.jsonl")),
+        )
+        chosen = self._chosen(conversations)
+        answers = self._answers(stages, chosen, voices, m_0)
+        own = {row["situation"]: row["text"] for row in answers if row["voice"] == "own"}
+        against = m_0.answers if m_0 else own
+        metrics = log_prob_metrics(signals, controls)
+        found, judge = self._judged(stages, [row for row in answers if m_0 or row["voice"] != "own"], against)
+        metrics |= found
+        if self.health:
+            after = {chosen[pair].id: text for pair, text in own.items()}
+            metrics |= health_metrics(health_rows(conversations, after, self.health), after)
+        return Examined(metrics, chosen, own, judge)
+
+    def _chosen(self, conversations: Sequence[Conversation]) -> dict[str, Conversation]:
+        by_pair: dict[str, list[Conversation]] = defaultdict(list)
+        for conversation in conversations:
+            by_pair[conversation.situation.id].append(conversation)
+        return {pair: random.Random(f"{self.seed}/test/{pair}").choice(group) for pair, group in by_pair.items()}
+
+    def _answers(
+        self, stages: Stages, chosen: Mapping[str, Conversation], voices: Mapping[str, Role], m_0: Examined | None
+    ) -> list[Row]:
+        flows = [
+            (f"{pair} {voice}", _answer(pair, voice, conversation, role))
+            for voice, role in voices.items()
+            for pair, conversation in (m_0.chosen if m_0 and voice == "answers_alone" else chosen).items()
+        ]
+        return stages.roll_out("test-answers.jsonl", flows, dict)
+
+    def _judged(
+        self, stages: Stages, answers: Sequence[Row], against: Mapping[str, str]
+    ) -> tuple[Metrics, dict[str, Any]]:
+        by_id = {s.id: s for s in self.situations}
+        flows = [
+            (
+                f"{row['situation']} {row['voice']}",
+                self._verdict(by_id[row["situation"]], row, against[row["situation"]]),
+            )
+            for row in answers
+            if row["situation"] in against
+        ]
+        rows = stages.roll_out("test-verdicts.jsonl", flows, dict)
+        metrics: Metrics = {}
+        judge: dict[str, Any] = {}
+        for voice in dict.fromkeys(row["voice"] for row in rows):
+            items = [
+                Verdicts(by_id[r["situation"]], r["ours_first"], r["theirs_first"]) for r in rows if r["voice"] == voice
+            ]
+            name = "win_rate" if voice == "own" else f"win_rate_{voice}"
+            found = win_rate(items)
+            metrics[name] = found.win_rate
+            judge[name] = {"ties": found.ties, "unreadable": found.unreadable, "position_bias": found.position_bias}
+            for kind in (
+                sorted({i.situation.task.kind for i in items if i.situation.task.kind}) if voice == "own" else ()
+            ):
+                metrics[f"win_rate_{kind}"] = win_rate([i for i in items if i.situation.task.kind == kind]).win_rate
+        return metrics, judge
+
+    def _verdict(self, situation: Situation, row: Row, theirs: str) -> Flow[Row]:
+        verdicts = yield from compare(situation, row["text"], theirs, self.judge, self.judge_prompt)
+        both = {"ours_first": verdicts.ours_first, "theirs_first": verdicts.theirs_first, "value": verdicts.value}
+        return {"situation": situation.id, "voice": row["voice"], "kind": situation.task.kind, **both}
+
+
+def _answer(pair: str, voice: str, conversation: Conversation, role: Role) -> Flow[Row]:
+    text = yield from role.say(conversation.answering())
+    return {"situation": pair, "conversation": conversation.id, "voice": voice, "text": text}
+
+
+def control_rows(scorer: Scorer, situations: Sequence[Situation], told: Told) -> list[Row]:
+    """Score the oracle's response knowing nothing (floor) and knowing the persona (ceiling), once a pair, in nats."""
+    texts = [text(s) for s in situations for text in (floor, ceiling)]
+    values = log_probs(scorer, texts, told)
+    return [
+        {"situation": s.id, "floor": low, "ceiling": high}
+        for s, low, high in zip(situations, values[::2], values[1::2], strict=True)
+    ]
+
+
+def log_prob_rows(scorer: Scorer, conversations: Sequence[Conversation], seed: int, told: Told) -> list[Row]:
+    """Score the oracle's response after each conversation: as held, with another persona's turns, persona known."""
+    mixed = shuffled(conversations, seed)
+    texts = (
+        [heard(c) for c in conversations] + [heard(c) for c in mixed] + [ceiling_and_heard(c) for c in conversations]
+    )
+    values = log_probs(scorer, texts, told)
+    n = len(conversations)
+    of_mixed = {c.id: value for c, value in zip(mixed, values[n:], strict=False)}
+    return [
+        {
+            "id": c.id,
+            "situation": c.situation.id,
+            "heard": value,
+            "shuffled": of_mixed.get(c.id),
+            "ceiling_and_heard": known,
+        }
+        for c, value, known in zip(conversations, values, values[n + len(mixed) :], strict=False)
+    ]
+
+
+def log_prob_metrics(rows: Sequence[Row], controls: Sequence[Row]) -> Metrics:
+    """Return mean log-probs of the oracle's response, in nats, each with its interval over pairs."""
+    both = [row | {"about_user": row["heard"] - row["shuffled"]} for row in rows if _known(row, "heard", "shuffled")]
+    return {
+        "oracle_log_prob": over_pairs(rows, "heard"),
+        "oracle_log_prob_shuffled": over_pairs(rows, "shuffled"),
+        "experimental_minus_shuffled": over_pairs(both, "about_user"),
+        "oracle_log_prob_best": mean_interval(
+            {pair: [max(values)] for pair, values in _by_pair(rows, "heard").items()}
+        ),
+        "oracle_log_prob_persona_and_conversation": over_pairs(rows, "ceiling_and_heard"),
+        "oracle_log_prob_floor": over_pairs(controls, "floor"),
+        "oracle_log_prob_ceiling": over_pairs(controls, "ceiling"),
+    }
+
+
+def health_rows(conversations: Sequence[Conversation], answers: Mapping[str, str], health: Health) -> list[Row]:
+    """Count, for each conversation, what its questions were, and what the answer after it was where there is one."""
+    rows: list[Row] = []
+    for conversation in conversations:
+        counts = health(conversation, answers.get(conversation.id, ""))
+        rows.append({"id": conversation.id, "situation": conversation.situation.id, **counts})
+    return rows
+
+
+def health_metrics(rows: Sequence[Row], answered: Iterable[str]) -> Metrics:
+    """Return the shares that tell early whether a loop is sound.
+
+    `questions_relevant`: of the questions asked while the task still needed a fact, those that asked for one.
+    `questions_chit_chat`, `questions_malformed`: of all questions. `facts_right`, `facts_invented` (asserted, neither
+    told nor true), `facts_open` (the neutral word): of the facts the task needs, in the answers of `answered` alone.
+    """
+    ids = set(answered)
+    after = [row for row in rows if row["id"] in ids]
+    return {
+        "questions_relevant": share_over_pairs(rows, "relevant", "open"),
+        "questions_chit_chat": share_over_pairs(rows, "chit_chat", "questions"),
+        "questions_malformed": share_over_pairs(rows, "malformed", "questions"),
+        "facts_right": share_over_pairs(after, "facts_right", "needed"),
+        "facts_invented": share_over_pairs(after, "facts_invented", "needed"),
+        "facts_open": share_over_pairs(after, "hedged", "needed"),
+        "answers_valid": over_pairs(after, "is_answer"),
+    }
+
+
+def over_pairs(rows: Sequence[Row], key: str) -> Interval | None:
+    """Return the mean of a column with its interval; a pair counts once, an unknown value not at all."""
+    return mean_interval(_by_pair(rows, key))
+
+
+def share_over_pairs(rows: Sequence[Row], part: str, whole: str) -> Interval | None:
+    """Return sum(part) / sum(whole) of each pair, averaged; pairs where the whole is 0 say nothing."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for row in rows:
+        sums[row["situation"]][0] += row[part]
+        sums[row["situation"]][1] += row[whole]
+    return mean_interval({pair: [a / b] for pair, (a, b) in sums.items() if b})
+
+
+def _by_pair(rows: Sequence[Row], key: str) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row[key] is not None:
+            values[row["situation"]].append(row[key])
+    return values
+
+
+def _known(row: Row, *keys: str) -> bool:
+    return all(row[key] is not None for key in keys)

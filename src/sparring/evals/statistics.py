@@ -1,0 +1,95 @@
+"""Means with intervals, and paired differences.
+
+A cluster is what was drawn independently (a pair of task and persona, a task); the values inside one are not (the ten
+conversations of a pair). So the bootstrap draws clusters. What is not known is `None`, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DRAWS = 10_000
+_CELLS = 2_000_000
+"""Most numbers drawn at once: 16 MB."""
+
+Cluster = TypeVar("Cluster", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and how far it is known."""
+
+    value: float
+    low: float | None
+    """Lower bound, <= value; None where a single cluster tells nothing about the spread."""
+    high: float | None
+    """Upper bound, >= value; None with `low`."""
+    n: int
+    """Clusters, >= 1."""
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        return asdict(self)
+
+
+def mean_interval(
+    values: Mapping[Cluster, Sequence[float]] | Sequence[float], *, confidence: float = 0.95, seed: int = 0
+) -> Interval | None:
+    """Return the mean of the clusters' means with its percentile-bootstrap interval, or None where there is no value.
+
+    Plain values are clusters of one; a cluster without values does not count. The order of clusters does not matter.
+    Clusters that all agree give bounds equal to the value. Raises ValueError for a value that is not finite and for a
+    confidence outside (0, 1).
+    """
+    import numpy as np
+
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it lies between 0 and 1")
+    clusters = values.values() if isinstance(values, Mapping) else [[value] for value in values]
+    means = np.sort(np.array([np.mean(cluster) for cluster in clusters if len(cluster)], dtype=float))
+    if not np.isfinite(means).all():
+        raise ValueError("a value is not finite; leave out what could not be measured")
+    return _interval(means, confidence, seed) if len(means) else None
+
+
+def paired_difference(
+    a: Mapping[Cluster, float], b: Mapping[Cluster, float], *, confidence: float = 0.95, seed: int = 0
+) -> Interval | None:
+    """Return the mean of `a` minus `b` over the clusters that both have, or None where they share none."""
+    shared = [a[cluster] - b[cluster] for cluster in a if cluster in b]
+    return mean_interval(shared, confidence=confidence, seed=seed)
+
+
+def overlap(a: Interval, b: Interval) -> bool:
+    """Tell whether two intervals have a point in common; one without bounds cannot be told apart from any other."""
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return True
+    return a.low <= b.high and b.low <= a.high
+
+
+def _interval(means: NDArray[np.float64], confidence: float, seed: int) -> Interval:
+    import numpy as np
+
+    # Rounding may carry a mean of equal numbers past them.
+    value = float(np.clip(means.mean(), means[0], means[-1]))
+    if len(means) == 1:
+        return Interval(value, None, None, 1)
+    tail = (1 - confidence) / 2
+    low, high = np.clip(np.quantile(_draws(means, seed), [tail, 1 - tail]), means[0], means[-1])
+    return Interval(value, min(float(low), value), max(float(high), value), len(means))
+
+
+def _draws(means: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Return the means of `DRAWS` resamples, drawn in blocks that fit into memory."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    block = max(1, _CELLS // len(means))
+    sizes = [min(block, DRAWS - start) for start in range(0, DRAWS, block)]
+    picks = (generator.integers(len(means), size=(size, len(means))) for size in sizes)
+    return np.concatenate([means[pick].mean(axis=1) for pick in picks])

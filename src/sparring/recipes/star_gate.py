@@ -1,0 +1,485 @@
+"""STaR-GATE: learn to ask the questions that make a good answer likely.
+
+Andukuri, Fränken, Gerstenberg and Goodman (2024), https://arxiv.org/abs/2403.19154
+
+A policy m_t questions a role-played user whose persona it cannot see. A conversation is worth the log-probability it
+lends, under the base model m_0, to the response an oracle wrote knowing the persona. The best conversation of each pair
+of task and persona is trained on, closed by m_t's own answer, so that it learns to ask without forgetting to answer.
+
+    sparring run star-gate                      on the embedded world, in minutes
+    sparring run star-gate --config mine.toml   on your own model, tasks and servers
+
+Where paper and code differ we follow the records behind the paper's figures. Departures: a judge reads both orders, a
+closing answer that only asks back is replaced by m_0's, and a turn off-format or repeated ends its conversation.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from sparring.engines.base import Generator, Scorer
+from sparring.errors import EngineError, RolloutError, SettingsError
+from sparring.evals.asking import Exam, Examined, Health
+from sparring.flow import Flow, Role
+from sparring.rollouts.controls import floor, for_another, heard, rivals
+from sparring.rollouts.conversation import Conversation, converse, is_answer
+from sparring.rollouts.situation import Persona, Situation, check_content, oracle_response, write_persona
+from sparring.runs import Row, Run, read_lines
+from sparring.select import random_k, top_k
+from sparring.settings import Settings
+from sparring.signals.logprob import log_probs
+from sparring.stages import Stages, Tell, read_prompts
+from sparring.tasks import SPLITS, Split, Splits, check_disjoint
+from sparring.training.canary import check_canary
+from sparring.types import Sampling
+
+
+class Voice(Settings):
+    """How a role's words are drawn."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus mass."""
+    max_tokens: int = Field(default=700, ge=1)
+    """Longest reply, in tokens."""
+
+    def sampling(self, seed: int) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.max_tokens, seed)
+
+
+class Player(Voice):
+    """A role other than the policy's."""
+
+    engine: str = "base"
+    """`base` is m_0; else an engine: hf:ID, world:NAME/ROLE."""
+
+
+class Roles(Settings):
+    """Everybody but the policy. The paper's were GPT-4 (author, oracle, judge) and Mixtral-8x7B (roleplayer)."""
+
+    author: Player = Player(temperature=1.4, top_p=0.9, max_tokens=400)
+    """Writes the personas."""
+    oracle: Player = Player(temperature=0, top_p=0.9, max_tokens=300)
+    """Answers knowing the persona."""
+    roleplayer: Player = Player()
+    """Plays the user."""
+    test_roleplayer: Player | None = None
+    """Plays the user on test; None: the roleplayer."""
+    judge: Player = Player(temperature=0, top_p=0.9, max_tokens=300)
+    """Compares two answers."""
+
+
+class Training(Settings):
+    """Of the policy, each round. Names and defaults are `training.sft.SFTSettings`'."""
+
+    learning_rate: float = Field(default=2e-5, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    """Chats an optimiser step."""
+    rows_per_device: int = Field(default=4, ge=1)
+    """Chats a device holds at once."""
+    max_length: int = Field(default=1024, ge=2)
+    """Longest row, in tokens."""
+    max_truncated: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of rows that may be cut at `max_length`; the published run cut 16-21 % unseen."""
+    validation_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the rows kept for a validation loss."""
+    bf16: bool = False
+    lora: dict[str, Any] | None = None
+    """PEFT's r, alpha, dropout, target_modules; None trains every weight."""
+
+
+class StarGate(Settings):
+    """Defaults are the paper's; every ablation is a value here."""
+
+    policy: str = "world:concierge/policy"
+    """m_0: hf:ID (a folder or a Hub id), or a world's."""
+    tasks: str = "Dahoas/instruct-human-assistant-prompt"
+    """A JSONL file, a `datasets` name, or world:NAME."""
+    task_splits: tuple[int, int, int] = (250, 250, 50)
+    """Tasks for A, B and test, where the rows do not name their split."""
+    personas: tuple[int, int, int] = (50, 50, 10)
+    """Personas written for A, B and test."""
+    prompts: str = ""
+    """Folder of prompt files; empty: the recipe's own; world:NAME: a world's."""
+    check_content: bool = True
+    """Leave out personas that the oracle's provider refuses to speak to."""
+    rounds: int = Field(default=2, ge=1)
+    samples: int = Field(default=10, ge=1)
+    """Conversations a pair of task and persona."""
+    turns: tuple[int, ...] = (1, 2, 3)
+    """Question-reply turns; drawn once a pair, the same for every model."""
+    questioner: Voice = Voice(temperature=0.9, top_p=0.9)
+    answerer: Voice = Voice()
+    roles: Roles = Roles()
+    signal: Literal["log_prob", "information_gain"] = "log_prob"
+    """information_gain: less the log-prob lent to the response for another persona."""
+    keep: int = Field(default=1, ge=1)
+    """Conversations trained on, a pair."""
+    keep_if_above_floor: bool = False
+    """Leave out conversations after which the response is no likelier than without."""
+    selection: Literal["best", "random"] = "best"
+    """random: the ablation."""
+    closing: Literal["own", "oracle", "none"] = "own"
+    """What closes a conversation in training: m_t's answer; the oracle's response; nothing (no regulariser)."""
+    closing_instruction: Literal["personalise", "neutral"] = "personalise"
+    """Under which m_t answers; dropped from the row, as published."""
+    elicit: Literal["always", "first round"] = "always"
+    """When the instruction to ask is given. As published: always, though it is never in a training row."""
+    init: Literal["base", "previous"] = "base"
+    """What each round trains: m_0, as published, or m_(t-1)."""
+    training: Training = Training()
+    test_samples: int = Field(default=10, ge=1)
+    """Conversations a test pair."""
+    max_failed: float = Field(default=0.5, ge=0, le=1)
+    """Largest share of a stage's rollouts that may fail."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if self.keep > self.samples:
+            raise ValueError(f"keep = {self.keep} is over samples = {self.samples}; keep at most what is sampled")
+        if not self.turns or min(self.turns) < 1:
+            raise ValueError(f"turns = {self.turns} needs at least one number, each 1 or more")
+        return self
+
+
+class Trainer(Protocol):
+    """Trains `model` on the rows of a file into a checkpoint folder."""
+
+    def __call__(self, model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None: ...
+
+
+def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
+    """Run the whole recipe and return its summary: the same dict as summary.json."""
+    found = improve(loop, loop.situations(tasks), train)
+    run = loop.stages.run
+    run.lines("eval.jsonl", lambda: _evaluated(run, len(found)))
+    return run.json("summary.json", lambda: _summary(run, found))
+
+
+def improve(loop: StarGateLoop, splits: Mapping[str, Sequence[Situation]], train: Trainer) -> list[Examined]:
+    """Return the evaluation of m_0, m_1, ... Splits A and B alternate: m_t never meets the pairs it was trained on."""
+    policy = loop.settings.policy
+    found = [loop.examine(0, policy, splits["test"], None)]
+    for t in range(loop.settings.rounds):
+        policy = one_round(loop, t, policy, splits["a" if t % 2 == 0 else "b"], train)
+        found.append(loop.examine(t + 1, policy, splits["test"], found[0]))
+    return found
+
+
+def one_round(loop: StarGateLoop, t: int, policy: str, situations: Sequence[Situation], train: Trainer) -> str:
+    """Return m_(t+1), trained on what m_t (`policy`) did in these situations."""
+    settings, stages = loop.settings, loop.stages.within(f"round-{t + 1}")
+
+    # 1. Roll out: ten conversations a pair, with as many turns as the pair has in every round.
+    conversations = loop.simulate(stages, "conversations.jsonl", policy, situations, settings.samples, t)
+
+    # 2. Signal: log p_m0(oracle response | conversation), in nats. m_0 scores every round, so rounds compare.
+    values = loop.worth(stages, conversations, situations)
+
+    # 3. Select: the conversation that helped most, for each pair.
+    best = loop.select(stages, conversations, values)
+
+    # 4. Regularise: the policy's own answer closes each conversation, or it would forget how to answer.
+    loop.close(stages, best, policy)
+
+    # 5. Train from m_0, not from m_t: each round's data stands alone.
+    return loop.train(stages, policy, train)
+
+
+@dataclass(frozen=True)
+class StarGateLoop:
+    """What the steps of the loop share: settings, prompts, engines, and the place where stages are kept."""
+
+    settings: StarGate
+    prompts: Mapping[str, str]
+    stages: Stages
+    examples: Sequence[str]
+    """Personas shown to the author, two at a time."""
+    open_engine: Callable[[str], Any]
+    """Opens an engine by its name, once."""
+    health: Health | None = None
+    """Reads a world's conversations; None where nobody can but a judge."""
+
+    @staticmethod
+    def start(
+        settings: StarGate,
+        run: Run,
+        open_engine: Callable[[str], Any],
+        prompts: Path,
+        health: Health | None,
+        tell: Tell,
+    ) -> StarGateLoop:
+        """Read the prompts. Raises SettingsError where a file is missing."""
+        names = ["ask", "play", "oracle", "judge", "persona", "personalise", "neutral"]
+        texts = read_prompts(prompts, *names, *(["content"] if settings.check_content else []))
+        examples = read_examples(prompts / "personas_examples.jsonl")
+        return StarGateLoop(settings, texts, Stages(run, tell, settings.max_failed, run), examples, open_engine, health)
+
+    @cached_property
+    def base(self) -> Any:
+        """m_0, which scores. Raises EngineError at the door if it cannot."""
+        engine = self.open_engine(self.settings.policy)
+        if not isinstance(engine, Scorer):
+            raise EngineError(f"policy {self.settings.policy!r} cannot return log-probs, which the signal needs")
+        return engine
+
+    def role(self, name: str, player: Player, instructions: str = "") -> Role:
+        engine: Generator = self.base if player.engine == "base" else self.open_engine(player.engine)
+        return Role(name, engine, player.sampling(self.settings.seed), instructions)
+
+    def asker(self, policy: str, t: int) -> Role:
+        """The policy with a question due. In rows it is not told to ask; whether it is when sampled is a setting."""
+        told = t == 0 or self.settings.elicit == "always"
+        sampling = self.settings.questioner.sampling(self.settings.seed)
+        return Role("policy", self.open_engine(policy), sampling, self.prompts["ask"] if told else "")
+
+    def answerer(self, policy: str, instruction: str = "") -> Role:
+        """The policy with an answer due; `instruction` names a prompt, or none."""
+        sampling = self.settings.answerer.sampling(self.settings.seed)
+        return Role("policy", self.open_engine(policy), sampling, self.prompts[instruction] if instruction else "")
+
+    def roleplayer(self, test: bool = False) -> Role:
+        player = self.settings.roles.test_roleplayer if test else None
+        return self.role("roleplayer", player or self.settings.roles.roleplayer, self.prompts["play"])
+
+    def turns(self, situation: Situation) -> int:
+        """Return how long this pair's conversations are: drawn by a seed that all models share."""
+        return random.Random(f"{self.settings.seed}/turns/{situation.id}").choice(self.settings.turns)
+
+    def situations(self, tasks: Splits) -> dict[str, list[Situation]]:
+        """Return each split's pairs of task and persona with the oracle's response, each made once and kept."""
+        personas = self.personas()
+        oracle, prompt = self.role("oracle", self.settings.roles.oracle), self.prompts["oracle"]
+        flows = [
+            (f"{task.id} {persona.id}", oracle_response(task, persona, oracle, prompt))
+            for split, group in personas.items()
+            for persona in group
+            for task in tasks[split]
+        ]
+        rows = self.stages.roll_out("situations.jsonl", flows, Situation.row)
+        situations = [Situation.from_row(row) for row in rows]
+        return {split: [s for s in situations if s.task.split == split] for split in personas}
+
+    def personas(self) -> dict[Split, list[Persona]]:
+        """Return the personas of each split, written by the author; no text stands in two."""
+        author = self.role("author", self.settings.roles.author)
+        flows: list[tuple[str, Flow[Persona]]] = []
+        for split, count in zip(SPLITS, self.settings.personas, strict=True):
+            for n in range(count):
+                id = f"persona-{split}-{n + 1}"
+                shown = random.Random(f"{self.settings.seed}/{id}").sample(list(self.examples), 2)
+                flows.append((id, write_persona(id, len(flows), (shown[0], shown[1]), author, self.prompts["persona"])))
+        rows = self.stages.roll_out("personas.jsonl", flows, asdict)
+        if self.settings.check_content:
+            written = [Persona(**row) for row in rows]
+            oracle = self.role("oracle", self.settings.roles.oracle)
+            checks = [(p.id, check_content(p, oracle, self.prompts["content"])) for p in written]
+            rows = self.stages.roll_out("personas-checked.jsonl", checks, asdict)
+        splits: dict[Split, list[Persona]] = {
+            split: [Persona(**r) for r in rows if r["id"].startswith(f"persona-{split}-")] for split in SPLITS
+        }
+        check_disjoint(splits, what="personas", key=lambda persona: persona.text)
+        return splits
+
+    def examine(self, t: int, policy: str, test: Sequence[Situation], m_0: Examined | None) -> Examined:
+        """Evaluate m_t on held-out tasks and personas: log-probs with controls, win rates in a 2 x 2 table, health."""
+        stages = self.stages.within(f"round-{t}")
+        name = "test-conversations.jsonl"
+        conversations = self.simulate(stages, name, policy, test, self.settings.test_samples, t, test=True)
+        voices = {"own": self.answerer(policy)}
+        if m_0:
+            voices |= {"questions_alone": self.answerer(self.settings.policy), "answers_alone": self.answerer(policy)}
+        else:
+            voices["personalised"] = self.answerer(policy, "personalise")
+        judge = self.role("judge", self.settings.roles.judge)
+        exam = Exam(test, self.base, judge, self.prompts["judge"], self.health, self.settings.seed)
+        found = exam.take(stages, conversations, voices, m_0)
+        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
+        return found
+
+    def simulate(
+        self,
+        stages: Stages,
+        name: str,
+        policy: str,
+        situations: Sequence[Situation],
+        samples: int,
+        t: int,
+        test: bool = False,
+    ) -> list[Conversation]:
+        """Let the policy talk to each situation's user `samples` times."""
+        asker, roleplayer = self.asker(policy, t), self.roleplayer(test)
+        flows = [
+            (f"{s.id} #{index}", converse(s, index, self.turns(s), asker, roleplayer))
+            for s in situations
+            for index in range(samples)
+        ]
+        by_id = {s.id: s for s in situations}
+        return [Conversation.from_row(row, by_id) for row in stages.roll_out(name, flows, Conversation.row)]
+
+    def worth(
+        self, stages: Stages, conversations: Sequence[Conversation], situations: Sequence[Situation]
+    ) -> dict[str, float | None]:
+        """Return each conversation's value by its id, in nats; None: not to be trained on."""
+        settings = self.settings
+
+        def produce() -> list[Row]:
+            told = stages.progress("signals.jsonl")
+            rows = [{"id": c.id} for c in conversations]
+            _add(rows, "log_prob", log_probs(self.base, [heard(c) for c in conversations], told))
+            if settings.signal == "information_gain":
+                rival = rivals(situations)
+                texts = [for_another(c, rival[c.situation.id]) for c in conversations]
+                _add(rows, "for_another", log_probs(self.base, texts, told))
+            if settings.keep_if_above_floor:
+                floors = dict(
+                    zip(
+                        [s.id for s in situations],
+                        log_probs(self.base, list(map(floor, situations)), told),
+                        strict=True,
+                    )
+                )
+                _add(rows, "floor", [floors[c.situation.id] for c in conversations])
+            return rows
+
+        return {row["id"]: _value(row) for row in stages.lines("signals.jsonl", produce)}
+
+    def select(
+        self, stages: Stages, conversations: Sequence[Conversation], values: Mapping[str, float | None]
+    ) -> list[Conversation]:
+        """Return the conversations to learn from."""
+        settings = self.settings
+
+        def produce() -> list[Row]:
+            worth = [values[c.id] for c in conversations]
+            if settings.selection == "best":
+                kept = top_k(conversations, worth, settings.keep, per=lambda c: c.situation.id)
+            else:
+                scored = [c for c, value in zip(conversations, worth, strict=True) if value is not None]
+                kept = random_k(scored, settings.keep, per=lambda c: c.situation.id, seed=settings.seed)
+            return [{"id": c.id, "value": values[c.id]} for c in kept]
+
+        by_id = {c.id: c for c in conversations}
+        return [by_id[row["id"]] for row in stages.lines("selected.jsonl", produce)]
+
+    def close(self, stages: Stages, best: Sequence[Conversation], policy: str) -> list[Row]:
+        """Return the training rows: the kept conversations, each with its closing answer."""
+        settings = self.settings
+        by_id = {c.id: c for c in best}
+
+        def row(conversation: Conversation, answer: str | None, by: str) -> Row:
+            example = conversation.example(answer)
+            return {"id": conversation.id, "closed_by": by, "messages": example.messages, "weights": example.weights}
+
+        if settings.closing != "own":
+            by = settings.closing
+            return stages.lines(
+                "train.jsonl", lambda: [row(c, c.situation.oracle if by == "oracle" else None, by) for c in best]
+            )
+        voices = {
+            "policy": self.answerer(policy, settings.closing_instruction),
+            "base": self.answerer(settings.policy, settings.closing_instruction),
+        }
+        flows = [(c.id, closing_answer(c, voices)) for c in best]
+        return stages.roll_out("train.jsonl", flows, lambda closed: row(by_id[closed[0]], closed[1], closed[2]))
+
+    def train(self, stages: Stages, policy: str, train: Trainer) -> str:
+        """Train on train.jsonl ; return the checkpoint as an engine's name, once the engine proves to hold it."""
+        settings = self.settings
+        start = settings.policy if settings.init == "base" else policy
+        rows = stages.folder.path / "train.jsonl"
+        checkpoint = stages.folder.made(
+            "checkpoint", lambda out: train(start, rows, out, settings.training, settings.seed)
+        )
+        check_canary(checkpoint, self.open_engine(f"hf:{checkpoint}"))
+        return f"hf:{checkpoint}"
+
+
+def closing_answer(conversation: Conversation, voices: Mapping[str, Role]) -> Flow[tuple[str, str, str]]:
+    """Return (conversation id, answer, who gave it): the first voice whose reply is an answer.
+
+    A policy trained to ask may ask back where it should answer; learned from, that would end the loop (one sketch's
+    win rate fell to .05), so m_0's answer stands in.
+    """
+    trouble = RolloutError("no voice to answer")
+    for who, voice in voices.items():
+        try:
+            answer = yield from voice.say(conversation.answering())
+        except RolloutError as error:
+            trouble = error
+            continue
+        if is_answer(answer):
+            return conversation.id, answer, who
+        trouble = RolloutError("closing answer only asks back", answer)
+    raise trouble
+
+
+def _add(rows: list[Row], key: str, values: Sequence[float | None]) -> None:
+    for row, value in zip(rows, values, strict=True):
+        row[key] = value
+
+
+def _value(row: Row) -> float | None:
+    """Return what a conversation is worth: its log-prob, less what it lends to anybody; None if not above the floor."""
+    parts = [row["log_prob"], row.get("for_another", 0.0), row.get("floor", float("-inf"))]
+    if any(part is None for part in parts) or row["log_prob"] <= parts[2]:
+        return None
+    return row["log_prob"] - parts[1]
+
+
+def read_examples(path: Path) -> list[str]:
+    """Read the example personas of a prompt folder: JSON lines with a `text`, at least two."""
+    if not path.is_file():
+        raise SettingsError(f"prompts: no file {path}; the author of personas is shown two of its lines")
+    texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(texts) < 2:
+        raise SettingsError(f"{path}: {len(texts)} example persona(s), but two are shown at a time")
+    return texts
+
+
+def _evaluated(run: Run, rounds: int) -> list[Row]:
+    """Return one line an evaluated item: every verdict, and every test conversation's log-probs."""
+    rows: list[Row] = []
+    for t in range(rounds):
+        for name, item in (("test-verdicts.jsonl", "verdict"), ("test-signals.jsonl", "log_prob")):
+            rows += [{"round": t, "item": item, **row} for row in read_lines(run.path / f"round-{t}" / name)]
+    return rows
+
+
+def _summary(run: Run, found: Sequence[Examined]) -> Row:
+    rounds = [
+        {
+            "round": t,
+            "metrics": {name: m and m.as_dict() for name, m in examined.metrics.items()},
+            "judge": examined.judge,
+        }
+        for t, examined in enumerate(found)
+    ]
+    return {
+        "recipe": "star-gate",
+        "verdict": verdict(found),
+        "rounds": rounds,
+        "calls": run.calls(),
+        "seconds": run.seconds(),
+    }
+
+
+def verdict(found: Sequence[Examined]) -> str:
+    """Return one sentence: whether the last round's answers are preferred to m_0's, and how surely."""
+    won = found[-1].metrics.get("win_rate")
+    if won is None or won.low is None or won.high is None:
+        return f"round {len(found) - 1} could not be judged: no verdict was readable"
+    of = f"{won.value:.1%} of {won.n} held-out pairs (95 % interval {won.low:.1%} to {won.high:.1%})"
+    word = "improved" if won.low > 0.5 else "got worse" if won.high < 0.5 else "did not improve"
+    return f"round {len(found) - 1} {word}: its answers are preferred to m_0's in {of}"

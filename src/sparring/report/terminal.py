@@ -1,0 +1,164 @@
+"""A run as it goes, in a terminal; one JSON object a line where there is none."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sparring.evals.statistics import Interval
+from sparring.runs import read_lines
+
+Event = dict[str, Any]
+Tell = Callable[[Event], None]
+
+ROWS = (
+    ("win_rate", "answers preferred to m_0's", "%"),
+    ("win_rate_questions_alone", "  questions alone (m_0 answers both)", "%"),
+    ("win_rate_answers_alone", "  answers alone (m_0 asks in both)", "%"),
+    ("win_rate_personalised", "  m_0 told to personalise", "%"),
+    ("win_rate_specific", "  on tasks that need the user", "%"),
+    ("win_rate_general", "  on tasks that do not", "%"),
+    ("questions_relevant", "questions that ask for a needed fact", "%"),
+    ("facts_right", "needed facts right in the answer", "%"),
+    ("facts_invented", "needed facts invented", "%"),
+    ("oracle_log_prob", "log-prob of the oracle's response", "nats"),
+    ("oracle_log_prob_shuffled", "  with another user's conversation", "nats"),
+    ("experimental_minus_shuffled", "  experimental minus shuffled", "nats"),
+    ("oracle_log_prob_floor", "  knowing nothing (floor)", "nats"),
+    ("oracle_log_prob_ceiling", "  knowing the persona (ceiling)", "nats"),
+)
+EVERY = 0.5
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+@contextmanager
+def narrator(out: Path, as_json: bool) -> Generator[Tell]:
+    """Yield a function that is told events and shows them."""
+    if as_json or not sys.stdout.isatty():
+        yield _lines()
+        return
+    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _Drawn(console, progress, out).tell
+
+
+def _lines() -> Tell:
+    last = 0.0
+
+    def tell(event: Event) -> None:
+        nonlocal last
+        passing = event["event"] in ("stage", "training") and not event.get("ended")
+        if passing and time.monotonic() - last < EVERY:
+            return
+        last = time.monotonic()
+        sys.stdout.write(json.dumps(event, default=_plain) + "\n")
+        sys.stdout.flush()
+
+    return tell
+
+
+def _plain(value: object) -> Any:
+    return asdict(value) if isinstance(value, Interval) else str(value)
+
+
+class _Drawn:
+    """Bars while a stage goes on, a line when a round is evaluated, a table at the end."""
+
+    def __init__(self, console: Console, progress: Progress, out: Path):
+        self.console, self.progress, self.out = console, progress, out
+        self.bars: dict[str, TaskID] = {}
+
+    def tell(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "stage":
+            self._bar(event["stage"], event["done"], event["of"], ended=event.get("ended", False))
+        elif kind == "training" and "step" in event:
+            name = f"{Path(event['checkpoint']).parent.name}/training"
+            self._bar(name, event["step"], event["of"], ended=event["step"] == event["of"])
+        elif kind == "round":
+            self.console.print(f"[bold]round {event['round']}[/]  {_line(event['metrics'])}")
+        elif kind == "summary":
+            show_summary(self.console, event, self.out)
+
+    def _bar(self, stage: str, done: int, of: int, ended: bool) -> None:
+        if ended:
+            if stage in self.bars:
+                self.progress.remove_task(self.bars.pop(stage))
+            return
+        if stage not in self.bars:
+            self.bars[stage] = self.progress.add_task(escape(stage), total=of)
+        self.progress.update(self.bars[stage], completed=done, total=of)
+
+
+def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> None:
+    """Print the verdict, the table of rounds, and one held-out user before and after."""
+    console.print(summary_table(summary))
+    for panel in before_and_after(out, len(summary["rounds"]) - 1):
+        console.print(panel)
+    console.print(
+        f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds every conversation, signal and row."
+    )
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    rounds = summary["rounds"]
+    table = Table(title="Held-out tasks and personas, 95 % intervals over pairs", title_justify="left")
+    table.add_column("")
+    for entry in rounds:
+        table.add_column(f"m_{entry['round']}", justify="right")
+    for name, label, unit in ROWS:
+        if any(entry["metrics"].get(name) for entry in rounds):
+            table.add_row(label, *[_figure(entry["metrics"].get(name), unit) for entry in rounds])
+    return table
+
+
+def before_and_after(out: Path, last: int) -> Iterator[Panel]:
+    """Yield m_0's and the last model's conversation with the same held-out user, and their answers."""
+    verdicts = read_lines(out / f"round-{last}" / "test-verdicts.jsonl")
+    won = next((v["situation"] for v in verdicts if v["voice"] == "own" and v["value"] == 1.0), None)
+    situations = {row["id"]: row for row in read_lines(out / "situations.jsonl")}
+    for t in (0, last) if won else ():
+        folder = out / f"round-{t}"
+        talks = {row["id"]: row for row in read_lines(folder / "test-conversations.jsonl")}
+        answer = next(
+            a for a in read_lines(folder / "test-answers.jsonl") if a["situation"] == won and a["voice"] == "own"
+        )
+        situation = situations[cast(str, won)]
+        lines = [f"[dim]user [/] {escape(situation['task']['text'])}"]
+        for question, reply in talks[answer["conversation"]]["turns"]:
+            lines += [f"[cyan]model[/] {escape(question)}", f"[dim]user [/] {escape(reply)}"]
+        lines.append(f"[cyan]model[/] [bold]{escape(answer['text'])}[/]")
+        yield Panel("\n".join(lines), title=f"m_{t} with {escape(situation['persona']['name'])}", title_align="left")
+
+
+def _line(metrics: Mapping[str, Interval | None]) -> str:
+    shown = [("win_rate", "preferred to m_0"), ("questions_relevant", "relevant questions")]
+    parts = [f"{label} {_figure(_as_row(metrics[name]), '%')}" for name, label in shown if metrics.get(name)]
+    parts.append(f"log-prob {_figure(_as_row(metrics['oracle_log_prob']), 'nats')} nats")
+    return ", ".join(parts)
+
+
+def _as_row(interval: Interval | None) -> Mapping[str, Any] | None:
+    return interval and interval.as_dict()
+
+
+def _figure(metric: Mapping[str, Any] | None, unit: str) -> str:
+    """Return "82.1 % [79.0, 85.0]"; a dash where nothing is known."""
+    if metric is None:
+        return "-"
+    times, mark = (100, " %") if unit == "%" else (1, "")
+    bounds = "" if metric["low"] is None else f" \\[{times * metric['low']:.1f}, {times * metric['high']:.1f}]"
+    return f"{times * metric['value']:.1f}{mark}{bounds}"

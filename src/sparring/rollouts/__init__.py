@@ -1,0 +1,1 @@
+"""Rollouts: what happens when a policy meets somebody. Each kind is a frozen record and the flow that makes it."""

@@ -1,0 +1,269 @@
+"""A training stage: a job described by one JSON file and run in a process of its own.
+
+    python -m sparring.training.job JOB.json
+    accelerate launch --num_processes 8 -m sparring.training.job JOB.json
+
+A process of its own gives all its memory back, keeps a crash to itself, and is the same job on a laptop and on many
+devices. `run_job` starts it from here and loads no model library. The checkpoint is written beside its place and
+renamed when it is whole, so what stands at `out` is never half a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from sparring.errors import DataError, SettingsError, SparringError, TrainingError
+from sparring.training.settings import SFTSettings
+from sparring.types import Example
+
+OnLog = Callable[[dict[str, Any]], None]
+ATTACHED = "--attached"
+"""The job's standard input is held by whoever started it; the job ends when that closes."""
+TAIL = 15
+"""Lines of the log that an error carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train, on what, and where to."""
+
+    model: str
+    """A folder, or an id on the Hub."""
+    rows: Path
+    """JSON lines: {"messages": [...], "weights": [one a message]}; other keys are ignored."""
+    out: Path
+    """The checkpoint's folder. One that is complete is kept, and the job is then nothing to do."""
+    seed: int = 0
+    """Draws the order of the rows and those held out. The same job gives the same bytes of weights on one CPU."""
+    settings: SFTSettings = field(default_factory=SFTSettings)
+    kind: str = "sft"
+    """How to train. So far there is one way."""
+
+    @property
+    def partial(self) -> Path:
+        """Where the checkpoint is written before it is whole."""
+        return beside(self.out, "partial")
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read a job's file. Raises SettingsError for what it lacks or does not know."""
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            settings = SFTSettings.read(values.pop("settings", {}))
+            rows, out = Path(values.pop("rows")), Path(values.pop("out"))
+            job = cls(rows=rows, out=out, settings=settings, **values)
+        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise SettingsError(f"{path} does not describe a training job: {error!r}") from error
+        if job.kind != "sft":
+            raise SettingsError(f"{path}: kind = {job.kind!r}, but it must be 'sft'")
+        return job
+
+    def write(self, path: Path) -> None:
+        """Write the job's file, with absolute paths: it can be run again from anywhere."""
+        model = str(Path(self.model).resolve()) if Path(self.model).is_dir() else self.model
+        values = {**asdict(self), "model": model, "rows": str(self.rows.resolve()), "out": str(self.out.resolve())}
+        path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the weights: a checkpoint made from anything else is another one.
+
+        A model in a folder goes by the folder's name, so that a run can be moved.
+        """
+        model = Path(self.model).name if Path(self.model).is_dir() else self.model
+        try:
+            digest = hashlib.sha256(self.rows.read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"{self.rows}: cannot be read: {error.strerror}") from error
+        return {
+            "kind": self.kind,
+            "model": model,
+            "rows_sha256": digest,
+            "seed": self.seed,
+            "settings": asdict(self.settings),
+        }
+
+    def is_done(self) -> bool:
+        """Tell whether `out` is this job's checkpoint. Raises TrainingError where something else stands there."""
+        report = self.out / "training.json"
+        if not report.is_file():
+            if self.out.exists() and any(self.out.iterdir()):
+                raise TrainingError(
+                    f"{self.out} holds files but no finished checkpoint; move them, or choose another out"
+                )
+            return False
+        made, wanted = json.loads(report.read_text(encoding="utf-8"))["job"], self.identity()
+        differs = [name for name in wanted if made.get(name) != wanted[name]]
+        if differs:
+            raise TrainingError(
+                f"{self.out} was trained with other {', '.join(differs)}; remove it, or choose another out"
+            )
+        return True
+
+
+def beside(out: Path, suffix: str) -> Path:
+    """Return the path next to a checkpoint: CHECKPOINT.suffix."""
+    return out.with_name(f"{out.name}.{suffix}")
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Read training rows. Raises DataError with file and line for a row that is not one."""
+    with path.open(encoding="utf-8") as lines:
+        return [_example(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _example(line: str, place: str) -> Example:
+    try:
+        row = json.loads(line)
+        messages, weights = row["messages"], [float(weight) for weight in row["weights"]]
+        spoken = [(message["role"], message["content"]) for message in messages]
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{place}: not a training row with messages and weights: {error!r}") from error
+    if len(weights) != len(messages):
+        raise DataError(f"{place}: {len(messages)} messages but {len(weights)} weights")
+    for (role, content), weight in zip(spoken, weights, strict=True):
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise DataError(f"{place}: a message needs a known role and a text, not {role!r} and {content!r}")
+        if not 0 <= weight < math.inf:
+            raise DataError(f"{place}: weight = {weight}, but it must be >= 0")
+        if weight and role != "assistant":
+            raise DataError(f"{place}: weight = {weight} on a {role} message: only an assistant's words can be learned")
+    return Example(messages, weights)
+
+
+def run_job(job: Job, launcher: Sequence[str] = (), on_log: OnLog | None = None) -> Path:
+    """Run the job in a process of its own and return its checkpoint.
+
+    `launcher` stands where `python` would: `("accelerate", "launch", "--num_processes", "8")`. `on_log` is given
+    {"lengths": ...} before training and {"step", "of", "loss"} as it goes. What the process wrote is kept in
+    CHECKPOINT.log. Raises TrainingError with the reason, or with the last lines, where it ends badly. The process never
+    outlives this one.
+    """
+    if job.is_done():
+        return job.out
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    description, log = beside(job.out, "job.json"), beside(job.out, "log")
+    job.write(description)
+    command = [*(launcher or [sys.executable]), "-m", "sparring.training.job", str(description), ATTACHED]
+    with log.open("w", encoding="utf-8") as stderr:
+        reason, code = _follow(command, stderr, on_log or (lambda _: None))
+    if reason or code:
+        raise TrainingError(f"training {job.out} failed: {reason or _last_words(log, code)}")
+    return job.out
+
+
+def _follow(command: Sequence[str], log: TextIO, on_log: OnLog) -> tuple[str, int]:
+    """Run the command; return the reason that it gave for failing, if any, and its exit status."""
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8", errors="replace"
+        )
+    except OSError as error:
+        raise TrainingError(f"{command[0]!r} cannot be started: {error.strerror}") from error
+    assert process.stdin and process.stdout
+    reason = ""
+    try:
+        for line in process.stdout:
+            event = _event(line)
+            if event is None:
+                log.write(line)  # a launcher's own words
+                log.flush()
+            elif "error" in event:
+                reason = str(event["error"])
+            else:
+                on_log(event)
+        return reason, process.wait()
+    finally:
+        process.stdin.close()  # reaches the processes that a launcher has started, too
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return cast("dict[str, Any]", event) if isinstance(event, dict) else None
+
+
+def _last_words(log: Path, code: int) -> str:
+    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    if code == -signal.SIGKILL:
+        ended += " (out of memory?)"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([f"{ended}. Its last lines, from {log}:", *lines[-TAIL:]])
+
+
+def work(job: Job, emit: OnLog) -> None:
+    """Do the job in this process: train, then rename the checkpoint into place."""
+    if job.is_done():
+        return
+    if job.model.startswith((".", "/")) and not Path(job.model).is_dir():
+        raise TrainingError(f"model {job.model!r} cannot be opened: there is no such folder")
+    identity, examples, first = job.identity(), read_examples(job.rows), os.environ.get("RANK", "0") == "0"
+    if first and job.partial.exists():
+        shutil.rmtree(job.partial)
+    _set_environment(job)
+    from sparring.training.sft import fine_tune  # loads torch, which must find the environment set
+
+    report = fine_tune(job.model, examples, job.partial, job.seed, job.settings, emit if first else lambda _: None)
+    if first:
+        (job.partial / "training.json").write_text(json.dumps({"job": identity, **report}, indent=1), encoding="utf-8")
+        os.replace(job.partial, job.out)
+
+
+def _set_environment(job: Job) -> None:
+    if Path(job.model).is_dir():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    if "WORLD_SIZE" not in os.environ:  # no launcher, so one device: the Trainer would spread over all it sees
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+
+
+def _end_with_parent() -> None:
+    """End this process when standard input closes, as it does however the parent ends, SIGKILL included."""
+    # os.read, because a thread inside sys.stdin would hold its lock while the interpreter shuts down.
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Run the job named on the command line; return the exit status."""
+    # Events have standard output to themselves: whatever a library prints goes to standard error.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def emit(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    path, *flags = arguments
+    if ATTACHED in flags:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        work(Job.read(Path(path)), emit)
+    except SparringError as error:
+        emit({"error": str(error)})
+        sys.stderr.write(f"{error}\n")
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

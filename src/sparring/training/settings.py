@@ -1,0 +1,122 @@
+"""How a fine-tuning is done. Plain dataclasses, because the training process must start without pydantic.
+
+Defaults are STaR-GATE's (dossier, section 1.10). What is not a setting is the Trainer's default: AdamW, betas 0.9 and
+0.999, gradients clipped at norm 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from sparring.errors import SettingsError
+
+Normaliser = Literal["weights", "tokens"]
+Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoRASettings:
+    """A low-rank adapter, through PEFT. It is merged into the base before saving: the checkpoint is a whole model."""
+
+    r: int = 16
+    """Rank, at least 1."""
+    alpha: int = 32
+    """The update is scaled by alpha / r."""
+    dropout: float = 0.0
+    """On the adapter's input, in [0, 1)."""
+    target_modules: str | list[str] = "all-linear"
+    """Names of the layers adapted, or PEFT's `all-linear`."""
+
+    def __post_init__(self) -> None:
+        _bound("lora.r", self.r, self.r >= 1, ">= 1")
+        _bound("lora.alpha", self.alpha, self.alpha > 0, "> 0")
+        _bound("lora.dropout", self.dropout, 0 <= self.dropout < 1, "in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True)
+class SFTSettings:
+    """Supervised fine-tuning. An impossible value raises SettingsError."""
+
+    learning_rate: float = 2e-5
+    """At the end of the warm-up."""
+    epochs: float = 1.0
+    """Passes over the training rows."""
+    batch_size: int = 64
+    """Sequences an optimiser step, over all devices and accumulated micro batches. An epoch's last step may have fewer;
+    on several devices accelerate then fills it up with rows from the epoch's beginning."""
+    rows_per_device: int = 4
+    """Sequences that go through the model at once on one device. Changes memory and speed, not the result."""
+    warmup_share: float = 0.1
+    """Share of the steps with a rising rate, in [0, 1). The last step is never one of them."""
+    schedule: Schedule = "cosine"
+    """Of the learning rate after the warm-up."""
+    weight_decay: float = 0.0
+    """AdamW's."""
+    max_length: int = 1024
+    """Longest row, in tokens; a longer one loses its end."""
+    max_truncated: float = 0.05
+    """Largest share of rows that may lose their end. The published runs cut 16 to 21 % without a word."""
+    validation_share: float = 0.05
+    """Share of rows, drawn by the seed, that is held out. Its loss is logged after each epoch and decides nothing."""
+    normaliser: Normaliser = "weights"
+    """The batch's loss is sum(w * ce) over: `weights`, sum(w); `tokens`, the number of learned tokens (TriPosT)."""
+    bf16: bool = False
+    """Compute in bfloat16 under autocast. The weights, and the checkpoint, stay float32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    threads: int | None = None
+    """Of torch on the CPU. None leaves it to torch; 1 is fastest where two processes share two cores."""
+    lora: LoRASettings | None = None
+    """Train an adapter in place of all weights."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epochs"):
+            _bound(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "> 0")
+        for name in ("batch_size", "rows_per_device"):
+            _bound(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
+        for name in ("warmup_share", "validation_share"):
+            _bound(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
+        _bound("weight_decay", self.weight_decay, self.weight_decay >= 0, ">= 0")
+        _bound("max_length", self.max_length, self.max_length >= 2, ">= 2 tokens")
+        _bound("max_truncated", self.max_truncated, 0 <= self.max_truncated <= 1, "in [0, 1]")
+        _bound("threads", self.threads, self.threads is None or self.threads >= 1, ">= 1")
+        for name, allowed in (("normaliser", get_args(Normaliser)), ("schedule", get_args(Schedule))):
+            _bound(name, getattr(self, name), getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> SFTSettings:
+        """Return the settings that a JSON object names; SettingsError for an unknown name, with the nearest one."""
+        _known(cls, values, "")
+        lora = values.get("lora")
+        if lora is not None:
+            _known(LoRASettings, lora, "lora.")
+            values = {**values, "lora": LoRASettings(**lora)}
+        return cls(**values)
+
+    def accumulation(self, devices: int) -> tuple[int, int]:
+        """Return the rows a device takes at once and the micro batches an optimiser step gathers."""
+        rows = min(self.rows_per_device, max(1, self.batch_size // devices))
+        steps, rest = divmod(self.batch_size, rows * devices)
+        if rest:
+            raise SettingsError(
+                f"batch_size = {self.batch_size} is not a multiple of rows_per_device = {rows} x {devices} device(s)"
+            )
+        return rows, steps
+
+
+def _bound(name: str, value: object, holds: bool, bound: str) -> None:
+    if not holds:
+        raise SettingsError(f"{name} = {value!r}, but it must be {bound}")
+
+
+def _known(kind: type, values: Mapping[str, Any], prefix: str) -> None:
+    names = [field.name for field in fields(kind)]
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known are {', '.join(names)}"
+            raise SettingsError(f"unknown training setting {prefix}{name}{hint}")

@@ -1,0 +1,108 @@
+"""Embedded worlds: a small language, its rule-based experts and a small trained model each, all inside the package.
+
+A world is named in settings as `world:NAME`, its engines as `world:NAME/policy` (the model) or `world:NAME/oracle` (a
+rule, standing where a paper has a far stronger model).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from sparring import engines
+from sparring.engines.base import Request
+from sparring.engines.scripted import Scripted
+from sparring.errors import EngineError
+from sparring.evals.asking import Health
+from sparring.rollouts.conversation import Conversation
+from sparring.tasks import SPLITS, Splits, Task
+
+PREFIX = "world:"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a recipe needs of a world."""
+
+    name: str
+    model: Path
+    """The shipped checkpoint."""
+    prompts: Path
+    """Prompt files in the world's own few words."""
+    presets: Path
+    """Folder with RECIPE.toml: sizes and rates that fit the world, under a user's own settings."""
+    experts: Mapping[str, Callable[[Request], str]]
+    """Rules by role."""
+    tasks: Callable[[], Splits]
+    health: Health
+    gates: Callable[[Path], dict[str, float]]
+    """Measures a model's skills; raises GateError where one that the loop relies on is missing."""
+
+    def preset(self, recipe: str) -> dict[str, Any]:
+        """Return the settings this world brings for a recipe."""
+        return tomllib.loads((self.presets / f"{recipe}.toml").read_text(encoding="utf-8"))
+
+
+def concierge_world() -> World:
+    """Users who leave things unsaid, and tasks that need them."""
+    import sparring.worlds.concierge as here
+    from sparring.worlds.concierge import experts, language
+
+    def tasks() -> Splits:
+        rows = [(n, row) for n, row in enumerate(language.tasks(), 1)]
+        return {s: [Task(f"task-{n}", r["text"], r["kind"], s) for n, r in rows if r["split"] == s] for s in SPLITS}
+
+    def health(conversation: Conversation, answer: str) -> Mapping[str, float]:
+        from sparring.worlds.concierge.health import conversation_health
+
+        situation = conversation.situation
+        return conversation_health(situation.task.text, situation.persona.text, conversation.turns, answer or None)
+
+    def gates(model: Path) -> dict[str, float]:
+        from sparring.worlds.concierge.gates import enforce
+        from sparring.worlds.concierge.gates import gates as measure
+
+        measured = measure(model)
+        enforce(measured, str(model))
+        return measured
+
+    rules = {"author": experts.write_persona, "oracle": experts.oracle, "judge": experts.judge}
+    return World("concierge", here.MODEL, here.PROMPTS, here.HERE, rules, tasks, health, gates)
+
+
+WORLDS: dict[str, Callable[[], World]] = {"concierge": concierge_world}
+
+
+def world_of(name: str) -> World | None:
+    """Return the world that `world:NAME` or `world:NAME/ROLE` names; None for any other name."""
+    if not name.startswith(PREFIX):
+        return None
+    world = name.removeprefix(PREFIX).partition("/")[0]
+    if world not in WORLDS:
+        close = get_close_matches(world, WORLDS, n=1)
+        hint = f"did you mean world:{close[0]}?" if close else f"there is {', '.join(WORLDS)}"
+        raise EngineError(f"no world {world!r}; {hint}")
+    return WORLDS[world]()
+
+
+def open_engine(name: str, **options: Any) -> Any:
+    """Open `world:NAME/policy`, `world:NAME/EXPERT`, or any engine of `sparring.engines`."""
+    world = world_of(name)
+    if world is None:
+        return engines.open_engine(name, **options)
+    role = name.partition("/")[2]
+    if role == "policy":
+        return engines.open_engine(f"hf:{world.model}", **options)
+    if role not in world.experts:
+        raise EngineError(f"engine {name!r}: the world {world.name} has policy, {', '.join(world.experts)}")
+    return Scripted(world.experts[role])
+
+
+def model_of(name: str) -> str:
+    """Return the folder or Hub id of an engine that can be trained."""
+    world = world_of(name)
+    return str(world.model) if world else engines.model_of(name)

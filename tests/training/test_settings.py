@@ -1,0 +1,55 @@
+"""Training settings: refused at the door, by name, value and bound."""
+
+from typing import Any
+
+import pytest
+
+from sparring.errors import SettingsError
+from sparring.training.settings import LoRASettings, SFTSettings
+
+
+def test_defaults_are_the_papers() -> None:
+    settings = SFTSettings()
+    assert (settings.learning_rate, settings.epochs, settings.batch_size, settings.schedule) == (2e-5, 1, 64, "cosine")
+    assert (settings.warmup_share, settings.max_length, settings.validation_share) == (0.1, 1024, 0.05)
+    assert settings.accumulation(devices=1) == (4, 16)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingsError, match=r"learning_rat; did you mean learning_rate\?"):
+        SFTSettings.read({"learning_rat": 1e-3})
+    with pytest.raises(SettingsError, match=r"lora.alfa; did you mean lora.alpha\?"):
+        SFTSettings.read({"lora": {"alfa": 8}})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"learning_rate": 0}, "learning_rate = 0, but it must be > 0"),
+        ({"epochs": float("nan")}, "epochs = nan, but it must be > 0"),
+        ({"batch_size": 0}, "batch_size = 0, but it must be >= 1"),
+        ({"validation_share": 1.0}, r"validation_share = 1.0, but it must be in \[0, 1\)"),
+        ({"max_truncated": 5}, r"max_truncated = 5, but it must be in \[0, 1\]"),
+        ({"normaliser": "rows"}, "normaliser = 'rows', but it must be one of weights, tokens"),
+        ({"schedule": "cos"}, "schedule = 'cos', but it must be one of cosine"),
+        ({"lora": {"r": 0}}, "lora.r = 0, but it must be >= 1"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_bound(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        SFTSettings.read(values)
+
+
+def test_a_nested_adapter_is_read() -> None:
+    assert SFTSettings.read({"lora": {"r": 4}}).lora == LoRASettings(r=4)
+    assert SFTSettings.read({"lora": None}).lora is None
+
+
+def test_accumulation_makes_up_the_batch_over_devices() -> None:
+    settings = SFTSettings(batch_size=32, rows_per_device=4)
+    assert [settings.accumulation(devices) for devices in (1, 2, 8, 16)] == [(4, 8), (4, 4), (4, 1), (2, 1)]
+
+
+def test_a_batch_that_cannot_be_made_up_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"batch_size = 30 is not a multiple of rows_per_device = 4 x 1"):
+        SFTSettings(batch_size=30, rows_per_device=4).accumulation(devices=1)

@@ -1,0 +1,294 @@
+"""Fine-tuning in this process on a tiny model: what is learned, how it is weighed, what is refused."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sparring.engines.template import Template
+from sparring.errors import TrainingError
+from sparring.training.canary import check_canary, read_canary
+from sparring.training.settings import LoRASettings, SFTSettings
+from sparring.training.sft import Row, collate, cut, encode, fine_tune, held_out, weighted_loss
+from sparring.types import Chat, Example, LogProb, assistant, system, user
+from tests.tiny import TEMPLATES, tiny_model, tiny_tokenizer
+from tests.training.conftest import examples
+
+SETTINGS = SFTSettings(learning_rate=3e-3, batch_size=16, rows_per_device=16, validation_share=0, threads=1)
+
+
+def ignore(_: dict[str, Any]) -> None:
+    """Progress that nobody watches."""
+
+
+def opened(folder: Path) -> tuple[Template, Any]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return Template(AutoTokenizer.from_pretrained(folder), str(folder)), model
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return opened(folder)[1].state_dict()
+
+
+def by_hand(folder: Path, rows: Sequence[Example]) -> list[tuple[float, float]]:
+    """Each learned token's weight and cross-entropy, one row at a time without a pad, in float64."""
+    template, model = opened(folder)
+    model.double()
+    found: list[tuple[float, float]] = []
+    for number, example in enumerate(rows):
+        row = encode(example, template, f"row {number}")
+        with torch.no_grad():
+            log_probs = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        found += [(w, -float(log_probs[at - 1, row.ids[at]])) for at, w in enumerate(row.weights) if w]
+    return found
+
+
+class FloatScorer:
+    """A scorer of one text at a time, in float64."""
+
+    def __init__(self, folder: Path):
+        self.template, model = opened(folder)
+        self.model = model.double()
+
+    def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb]:
+        return [self._one(chat, target) for chat, target in zip(chats, targets, strict=True)]
+
+    def _one(self, chat: Chat, target: str) -> LogProb:
+        before, reply = self.template.target(chat, target)
+        with torch.no_grad():
+            log_probs = self.model(input_ids=torch.tensor([before + reply])).logits[0].log_softmax(-1)
+        return LogProb(sum(float(log_probs[len(before) - 1 + at, i]) for at, i in enumerate(reply)), len(reply))
+
+
+# What is learned
+
+
+@pytest.mark.parametrize("family", sorted(TEMPLATES))
+def test_only_the_assistants_words_and_its_end_of_turn_are_learned_down_to_the_token(family: str) -> None:
+    template = Template(tiny_tokenizer(family=family), family)
+    chat = [
+        system("you are helpful ."),
+        user("hello"),
+        assistant("what do you like ?"),
+        user("tea"),
+        assistant("then tea"),
+    ]
+    row = encode(Example(chat, [0, 0, 1, 0, 1.5]), template, "row 1")
+    tokens = template.tokenizer.convert_ids_to_tokens(row.ids)
+    end = TEMPLATES[family][1]
+    learned = [(token, weight) for token, weight in zip(tokens, row.weights, strict=True) if weight]
+    assert learned == [(t, 1.0) for t in (*"what do you like ?".split(), end)] + [
+        (t, 1.5) for t in ("then", "tea", end)
+    ]
+
+
+def test_an_assistant_message_of_weight_nought_is_read_but_not_learned(base: Path) -> None:
+    template, _ = opened(base)
+    chat = [user("hello"), assistant("what do you like ?"), user("tea"), assistant("then tea")]
+    row = encode(Example(chat, [0, 0, 0, 1]), template, "row 1")
+    assert sum(weight > 0 for weight in row.weights) == 3
+    assert row.ids == template.rendered(chat).ids
+
+
+def test_a_row_with_nothing_to_learn_is_an_error_that_names_it(base: Path, tmp_path: Path) -> None:
+    rows = [*examples(3), Example([user("hello"), assistant("tea")], [0, 0])]
+    with pytest.raises(TrainingError, match="row 4 has no token to learn"):
+        fine_tune(str(base), rows, tmp_path / "out", 0, SETTINGS, ignore)
+
+
+def test_no_gradient_reaches_a_prediction_of_the_users_words_or_of_a_pad(base: Path) -> None:
+    template, _ = opened(base)
+    batch = collate([encode(example, template, "") for example in examples(4)])
+    logits = torch.randn(*batch["input_ids"].shape, 64, requires_grad=True)
+    weighted_loss(logits, batch["input_ids"], batch["weights"]).backward()
+    reached = logits.grad.abs().sum(-1) > 0
+    assert torch.equal(reached[:, :-1], batch["weights"][:, 1:] > 0)
+    assert not reached[:, -1].any()
+
+
+def test_the_end_of_turn_stays_seen_and_learned_where_it_is_also_the_pad(tmp_path: Path) -> None:
+    """The published code masked the pad id out of attention, and with it every real end-of-turn."""
+    folder = tiny_model(tmp_path / "padded", pad="<|im_end|>")
+    template, model = opened(folder)
+    assert template.tokenizer.pad_token_id == template.tokenizer.eos_token_id
+    rows = [encode(example, template, "") for example in examples(6)]
+    batch = collate(rows)
+    assert batch["attention_mask"].sum(-1).tolist() == [len(row.ids) for row in rows]
+    ends = batch["input_ids"] == template.tokenizer.eos_token_id
+    assert (batch["weights"][ends & (batch["attention_mask"] == 1)] > 0).sum() == 2 * len(rows)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    together = float(weighted_loss(logits, batch["input_ids"], batch["weights"]))
+    assert together == pytest.approx(sum(w * loss for w, loss in by_hand(folder, examples(6))), rel=1e-5)
+
+
+# How it is weighed
+
+
+def test_weights_of_one_give_plain_cross_entropy(base: Path, tmp_path: Path) -> None:
+    rows = [replace(example, weights=[0, 0, 1, 0, 1]) for example in examples(16)]
+    report = fine_tune(str(base), rows, tmp_path / "out", 0, SETTINGS, ignore)
+    losses = [loss for _, loss in by_hand(base, rows)]
+    assert report["curve"][0]["loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("normaliser", ["weights", "tokens"])
+def test_a_weighted_loss_is_divided_by_its_normaliser(base: Path, tmp_path: Path, normaliser: Any) -> None:
+    settings = replace(SETTINGS, normaliser=normaliser, rows_per_device=4)
+    report = fine_tune(str(base), examples(16), tmp_path / "out", 0, settings, ignore)
+    found = by_hand(base, examples(16))
+    below = sum(weight for weight, _ in found) if normaliser == "weights" else len(found)
+    assert report["curve"][0]["loss"] == pytest.approx(sum(w * loss for w, loss in found) / below, rel=1e-5)
+
+
+def test_accumulating_two_of_sixteen_equals_a_batch_of_thirty_two(base: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, batch_size=32, epochs=2)
+    runs = {}
+    for rows in (32, 16, 1):
+        report = fine_tune(
+            str(base), examples(72), tmp_path / f"{rows}", 0, replace(settings, rows_per_device=rows), ignore
+        )
+        assert report["steps"] == 6  # 32 + 32 + 8 rows, twice
+        runs[rows] = [point["loss"] for point in report["curve"]], weights(tmp_path / f"{rows}")
+    for rows in (16, 1):
+        assert runs[rows][0] == pytest.approx(runs[32][0], rel=1e-5)
+        for name, weight in runs[32][1].items():
+            torch.testing.assert_close(runs[rows][1][name], weight, rtol=1e-3, atol=1e-5)
+
+
+def test_held_out_rows_are_drawn_by_the_seed_and_never_trained_on() -> None:
+    rows = [Row([at, at], [0, 1]) for at in range(100)]
+    train, held = held_out(rows, 0.05, seed=3)
+    assert len(held) == 5 and sorted(row.ids[0] for row in train + held) == list(range(100))
+    assert held_out(rows, 0.05, seed=3) == (train, held) and held_out(rows, 0.05, seed=4)[1] != held
+    assert held_out(rows[:1], 0.9, seed=0)[1] == []
+
+
+def test_the_validation_loss_is_that_of_all_held_out_tokens_together(base: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, validation_share=0.3, rows_per_device=4)
+    rows = examples(30)
+    report = fine_tune(str(base), rows, tmp_path / "out", 5, settings, ignore)
+    assert report["rows"] == {"train": 21, "validation": 9}
+    template, _ = opened(base)
+    encoded = [encode(example, template, "") for example in rows]
+    _, held = held_out(encoded, 0.3, 5)
+    found = by_hand(tmp_path / "out", [rows[encoded.index(row)] for row in held])
+    expected = sum(weight * loss for weight, loss in found) / sum(weight for weight, _ in found)
+    assert report["curve"][-1]["validation_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+# What is cut, and what is refused
+
+
+def test_rows_that_lose_their_end_are_counted() -> None:
+    rows = [Row([1] * length, [0.0] * 4 + [1.0] * (length - 4)) for length in range(6, 26)]
+    kept, report = cut(rows, SFTSettings(max_length=20, max_truncated=0.3))
+    assert (report.rows, report.min, report.median, report.p95, report.max) == (20, 6, 15.5, 24, 25)
+    assert (report.truncated, report.truncated_share, report.emptied) == (5, 0.25, 0)
+    assert max(len(row.ids) for row in kept) == 20
+    assert report.learned_tokens == sum(len(row.ids) - 4 for row in kept)
+
+
+def test_too_many_rows_that_lose_their_end_are_refused_with_the_share_and_the_bound() -> None:
+    rows = [Row([1] * length, [0.0] * 4 + [1.0] * (length - 4)) for length in range(6, 26)]
+    said = r"5 of 20 training rows \(25.0%\) are longer than max_length = 20 tokens, above max_truncated = 5.0%"
+    with pytest.raises(TrainingError, match=said):
+        cut(rows, SFTSettings(max_length=20))
+
+
+def test_a_row_that_loses_all_there_was_to_learn_is_left_out_and_counted() -> None:
+    rows = [Row([1] * 8, [0.0] * 4 + [1.0] * 4), Row([1] * 40, [0.0] * 30 + [1.0] * 10)]
+    kept, report = cut(rows, SFTSettings(max_length=20, max_truncated=0.5))
+    assert kept == rows[:1] and (report.truncated, report.emptied) == (1, 1)
+    with pytest.raises(TrainingError, match="no training row has a token to learn within max_length = 20"):
+        cut(rows[1:], SFTSettings(max_length=20, max_truncated=1))
+
+
+def test_lengths_are_told_before_training(base: Path, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    report = fine_tune(str(base), examples(20), tmp_path / "out", 0, SETTINGS, events.append)
+    assert events[0] == {"lengths": report["lengths"]} and report["lengths"]["rows"] == 20
+    assert [(event["step"], event["of"]) for event in events[1:]] == [(1, 2), (2, 2)]
+
+
+def test_a_row_longer_than_the_models_context_is_refused(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "short", context=24)
+    with pytest.raises(TrainingError, match=r"a row of \d+ tokens does not fit the 24 of model"):
+        fine_tune(str(folder), examples(8), tmp_path / "out", 0, SETTINGS, ignore)
+
+
+def test_a_model_id_that_nobody_has_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="model 'nobody/nothing' cannot be opened: "):
+        fine_tune("nobody/nothing", examples(8), tmp_path / "out", 0, SETTINGS, ignore)
+
+
+def test_no_rows_are_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no rows to train on"):
+        fine_tune(str(base), [], tmp_path / "out", 0, SETTINGS, ignore)
+
+
+# What comes out
+
+
+def test_a_run_of_one_step_learns_something(base: Path, tmp_path: Path) -> None:
+    fine_tune(str(base), examples(8), tmp_path / "out", 0, SETTINGS, ignore)
+    assert sum(loss for _, loss in by_hand(tmp_path / "out", examples(8))) < sum(
+        loss for _, loss in by_hand(base, examples(8))
+    )
+
+
+def test_the_seed_draws_the_order_of_the_rows(base: Path, tmp_path: Path) -> None:
+    for name, seed in (("first", 1), ("again", 1), ("other", 2)):
+        fine_tune(str(base), examples(48), tmp_path / name, seed, SETTINGS, ignore)
+    first, again, other = (weights(tmp_path / name)["lm_head.weight"] for name in ("first", "again", "other"))
+    assert torch.equal(first, again) and not torch.allclose(first, other)
+
+
+def test_recomputing_activations_changes_nothing(base: Path, tmp_path: Path) -> None:
+    for name in (False, True):
+        settings = replace(SETTINGS, gradient_checkpointing=name)
+        fine_tune(str(base), examples(32), tmp_path / str(name), 0, settings, ignore)
+    for name, weight in weights(tmp_path / "False").items():
+        torch.testing.assert_close(weights(tmp_path / "True")[name], weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's own
+@pytest.mark.parametrize("lora", [None, LoRASettings(r=4, alpha=64)])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_checkpoint_opens_as_a_plain_model_that_holds_the_trained_weights(
+    base: Path, tmp_path: Path, lora: LoRASettings | None, bf16: bool
+) -> None:
+    if lora:
+        pytest.importorskip("peft")
+    out = tmp_path / "out"
+    fine_tune(str(base), examples(48), out, 0, replace(SETTINGS, lora=lora, bf16=bf16, epochs=2), ignore)
+    names = {path.name for path in out.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "generation_config.json", "canary.json"} <= names
+    assert not {name for name in names if name.endswith((".bin", ".pt", ".pkl")) or name.startswith("adapter")}
+    assert opened(out)[0].tokenizer.chat_template == opened(base)[0].tokenizer.chat_template
+    assert weights(out).keys() == weights(base).keys()
+    check_canary(out, FloatScorer(out), tolerance=1e-5)
+
+
+def test_a_sampler_with_other_weights_is_found_out(base: Path, tmp_path: Path) -> None:
+    fine_tune(str(base), examples(32), tmp_path / "out", 0, replace(SETTINGS, epochs=2), ignore)
+    with pytest.raises(TrainingError, match="does not hold the weights that were trained"):
+        check_canary(tmp_path / "out", FloatScorer(base))
+
+
+def test_a_canary_is_the_last_thing_the_assistant_said(base: Path, tmp_path: Path) -> None:
+    rows = examples(8)
+    fine_tune(str(base), rows, tmp_path / "out", 0, SETTINGS, ignore)
+    canaries = read_canary(tmp_path / "out")
+    assert [[*c.chat, assistant(c.target)] for c in canaries] == [row.messages for row in rows[:4]]
+    assert all(canary.total < 0 and canary.tokens > 3 for canary in canaries)
+
+
+def test_a_folder_that_no_job_wrote_has_no_canary(base: Path) -> None:
+    with pytest.raises(TrainingError, match=r"canary.json is missing"):
+        read_canary(base)
