@@ -25,7 +25,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,dev]'
 	@touch $@
 
-demo: install ## Train the embedded model to ask better questions, and write a page about it
+demo: install ## Train the embedded model to ask better questions, and show how much better they got
 	$(BIN)/sparring run star-gate --out $(OUT)
 
 test: install ## Run the tests

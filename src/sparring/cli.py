@@ -76,9 +76,10 @@ def run_star_gate(config: Path | None, overrides: list[str], out: Path, as_json:
     from sparring.recipes.star_gate import StarGateLoop, star_gate
     from sparring.report.terminal import narrator
     from sparring.runs import Run
-    from sparring.worlds import open_engine, world_of
+    from sparring.worlds import model_of, open_engine, world_of
 
     settings = star_gate_settings(config, overrides)
+    model_of(settings.policy)  # raises at the door where it cannot be trained
     world = world_of(settings.policy)
     tasks, prompts = star_gate_tasks(settings), star_gate_prompts(settings)
     seeds = [settings.seed]

@@ -9,7 +9,15 @@ import pytest
 from sparring.types import Example, assistant, system, user
 from tests.tiny import tiny_model
 
-WANTS = ["tea", "coffee", "cake", "red tea", "blue cake and tea", "one two three red blue cake"]
+WANTS = [
+    "tea",
+    "coffee",
+    "cake",
+    "red tea",
+    "blue cake and tea",
+    "one two three red blue cake",
+    " and ".join(["tea"] * 15),
+]
 
 
 def examples(count: int, seed: int = 0) -> list[Example]:
@@ -25,7 +33,7 @@ def examples(count: int, seed: int = 0) -> list[Example]:
             user(f"i like {want}"),
             assistant(f"then have {want} ."),
         ]
-        rows.append(Example(chat, [0, 0, 1, 0, draw.choice([0.5, 1, 1.5])]))
+        rows.append(Example(chat, [0, 0, 1, 0, draw.choice([0.25, 1, 3])]))
     return rows
 
 

@@ -11,19 +11,23 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from sparring.engines.base import Request
-from sparring.engines.template import Template
+from sparring.engines.template import Template, end_tokens
 from sparring.errors import EngineError, RolloutError
 from sparring.types import Chat, Completion, Finish, LogProb, Sampling
 
 COMPACT_BELOW = 0.75
 """Rows that have ended are dropped from the cache once the share still speaking falls below this."""
+LIKELIEST = 64
+"""Tokens among which a nucleus is looked for first."""
 LOGITS_AT_ONCE = 2**25
 """Most logits a scoring batch may hold (128 MB in float32)."""
 
@@ -41,34 +45,40 @@ class HF:
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.name)
             loaded: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=dtype)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise EngineError(f"cannot open model {self.name!r}: {first_line}") from error
         self.tokenizer, self.model = tokenizer, loaded.to(self.device).eval()
-        self.template = Template(tokenizer, self.name)
-        self.limit: int = self.model.config.max_position_embeddings
-        self.ends = _end_ids(self.model, tokenizer)
+        self.limit: int = self.model.config.get_text_config().max_position_embeddings
+        self.ends = end_tokens(self.model, tokenizer)
+        self.template = Template(tokenizer, self.name, self.ends)
         self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.ends)
 
     # Generation
 
     def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
         """Return one completion a request, in order; a chat longer than the model's context gives its error."""
-        rows: dict[tuple[str, Sampling, int], _Row] = {}
+        rows: dict[tuple[_Said, Sampling, int], _Row] = {}
         asked: list[_Row | RolloutError] = []
+        prompts = self._prompts([request.chat for request in requests])
         for request in requests:
-            ids = self.template.prompt(request.chat)
+            ids = prompts[_said(request.chat)]
             if len(ids) >= self.limit:
                 asked.append(self._overflow(len(ids)))
                 continue
             index = request.sample_index if request.sampling.temperature else 0
-            key = (str(ids), request.sampling, index)
+            key = (_said(request.chat), request.sampling, index)
             if key not in rows:
                 rows[key] = _Row(ids, request.sampling, index, self.limit)
             asked.append(rows[key])
         for batch in _batches(list(rows.values()), self.rows):
             self._speak(batch)
         return [row if isinstance(row, RolloutError) else self._completion(row) for row in asked]
+
+    def _prompts(self, chats: Sequence[Chat]) -> dict[_Said, list[int]]:
+        """Return the ids of each chat, made once however many samples are drawn from it."""
+        unlike = {_said(chat): chat for chat in chats}
+        return dict(zip(unlike, self.template.prompts(list(unlike.values())), strict=True))
 
     @torch.inference_mode()
     def _speak(self, rows: list[_Row]) -> None:
@@ -128,31 +138,38 @@ class HF:
 
     @torch.inference_mode()
     def _score(self, pairs: list[tuple[list[int], list[int]]]) -> list[float]:
-        """Return the summed log-probs of targets. The last token is predicted, never read, so it is not fed."""
-        ids, mask = self._left_padded([[*context, *target][:-1] for context, target in pairs])
-        longest = max(len(target) for _, target in pairs)
-        out = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=False, logits_to_keep=longest
+        """Return the summed log-probs of targets.
+
+        Rows are padded on the right, where no token can see the padding: without a mask attention is cheapest. What
+        enters the head is cut down to the positions before a target's token, (target tokens, hidden), and no other
+        position becomes logits.
+        """
+        longest = max(len(context) + len(target) for context, target in pairs)
+        ids = torch.tensor(
+            [[*context, *target, *[self.pad] * (longest - len(context) - len(target))] for context, target in pairs],
+            device=self.device,
         )
-        totals: list[float] = []
-        for logits, (_, target) in zip(out.logits, pairs, strict=True):
-            ours = logits[-len(target) :].float()
-            wanted = torch.tensor(target, device=self.device)[:, None]
-            log_probs = ours.gather(1, wanted)[:, 0] - ours.logsumexp(1)
-            totals.append(float(log_probs.double().sum()))
-        return totals
+        at = torch.arange(longest - 1, device=self.device)
+        starts, lengths = [len(context) - 1 for context, _ in pairs], [len(target) for _, target in pairs]
+        first = torch.tensor(starts, device=self.device)[:, None]
+        predicting = (at >= first) & (at < first + torch.tensor(lengths, device=self.device)[:, None])
+        head = self.model.get_output_embeddings()
+        with head.register_forward_pre_hook(lambda _, hidden: (hidden[0][predicting],)):
+            logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits
+        losses = cross_entropy(logits.float(), ids[:, 1:][predicting], reduction="none").double()
+        return (-torch.stack([row.sum() for row in losses.split(lengths)])).tolist()
 
     def _scoring_batches(self, order: list[int], target_lengths: list[int]) -> Iterator[list[int]]:
         """Cut `order` into batches of at most `rows` whose target logits fit into LOGITS_AT_ONCE."""
-        vocabulary = self.model.config.vocab_size
+        most = LOGITS_AT_ONCE // self.model.config.get_text_config().vocab_size
         batch: list[int] = []
-        longest = 0
+        tokens = 0
         for at in order:
-            longest = max(longest, target_lengths[at])
-            if batch and (len(batch) == self.rows or (len(batch) + 1) * longest * vocabulary > LOGITS_AT_ONCE):
+            if batch and (len(batch) == self.rows or tokens + target_lengths[at] > most):
                 yield batch
-                batch, longest = [], target_lengths[at]
+                batch, tokens = [], 0
             batch.append(at)
+            tokens += target_lengths[at]
         if batch:
             yield batch
 
@@ -165,6 +182,14 @@ class HF:
 
     def _overflow(self, tokens: int) -> RolloutError:
         return RolloutError("context overflow", f"{tokens} tokens > {self.limit}, the context of {self.name!r}")
+
+
+_Said = tuple[tuple[str, str], ...]
+
+
+def _said(chat: Chat) -> _Said:
+    """Return a chat as a key."""
+    return tuple((message["role"], message["content"]) for message in chat)
 
 
 @dataclass(eq=False)
@@ -195,32 +220,51 @@ class _Row:
         if self.count == self.most:
             self.ended, self.finish = True, "length"
 
-    def _luck(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return this row's random numbers, one a token, in [0, 1): a stream that belongs to its identity."""
+    def _luck(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return this row's random numbers, one a token, in [0, 1): a stream that belongs to its identity.
+
+        In float32 as drawn, since a float64 could be rounded up to 1, where tokens of no probability lie.
+        """
         name = f"{self.sampling.seed}/{self.sample_index}/{self.ids}".encode()
         key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "big")
-        return np.random.Generator(np.random.Philox(key=key)).random(self.most)
+        return np.random.Generator(np.random.Philox(key=key)).random(self.most, dtype=np.float32)
 
 
 def _pick(logits: torch.Tensor, rows: list[_Row]) -> torch.Tensor:
-    """Return the next token of each row, (rows,): the likeliest, or by inverting the nucleus' distribution."""
-    best = logits.argmax(dim=1)
-    drawn = [at for at, row in enumerate(rows) if row.luck is not None]
-    if not drawn:
-        return best
-    which = torch.tensor(drawn, device=logits.device)
-    samplings = [rows[at].sampling for at in drawn]
-    temperature = logits.new_tensor([s.temperature for s in samplings])[:, None]
-    top_p = logits.new_tensor([s.top_p for s in samplings])[:, None]
-    luck = logits.new_tensor([_luck_of(rows[at]) for at in drawn])[:, None]
-    probs, order = (logits[which] / temperature).softmax(dim=1).sort(dim=1, descending=True, stable=True)
-    below = probs.cumsum(dim=1) - probs
-    nucleus = probs * (below < top_p)
-    mass = nucleus.cumsum(dim=1)
-    at = (mass <= luck * mass[:, -1:]).sum(dim=1, keepdim=True)
-    at = torch.minimum(at, (nucleus > 0).sum(dim=1, keepdim=True) - 1)
-    best[which] = order.gather(1, at)[:, 0]
-    return best
+    """Return the next token of each row, (rows,): the likeliest, or by inverting the distribution of its nucleus."""
+    picked = logits.argmax(dim=1)
+    alike: dict[tuple[float, float], list[int]] = {}
+    for at, row in enumerate(rows):
+        if row.luck is not None:
+            alike.setdefault((row.sampling.temperature, row.sampling.top_p), []).append(at)
+    for (temperature, top_p), at in alike.items():
+        luck = logits.new_tensor([_luck_of(rows[i]) for i in at])[:, None]
+        which = torch.tensor(at, device=logits.device)
+        probs = (logits[which] / temperature).softmax(dim=1)
+        picked[which] = _drawn(probs, luck) if top_p >= 1 else _drawn_from_nucleus(probs, top_p, luck)
+    return picked
+
+
+def _drawn(probs: torch.Tensor, luck: torch.Tensor) -> torch.Tensor:
+    """Return the token at which the cumulated mass, (rows, vocabulary), passes the share `luck` of it, (rows, 1)."""
+    mass = probs.cumsum(dim=1)
+    return torch.searchsorted(mass, luck * mass[:, -1:], right=True)[:, 0]
+
+
+def _drawn_from_nucleus(probs: torch.Tensor, top_p: float, luck: torch.Tensor) -> torch.Tensor:
+    """Draw from the likeliest tokens whose mass reaches `top_p`. Only rows where those are many are sorted in full."""
+    few, order = probs.topk(min(LIKELIEST, probs.shape[1]), dim=1)
+    tokens = _drawn_from_sorted(few, order, top_p, luck)
+    wide = few.sum(dim=1) < top_p
+    if wide.any():
+        every, order = probs[wide].sort(dim=1, descending=True, stable=True)
+        tokens[wide] = _drawn_from_sorted(every, order, top_p, luck[wide])
+    return tokens
+
+
+def _drawn_from_sorted(probs: torch.Tensor, order: torch.Tensor, top_p: float, luck: torch.Tensor) -> torch.Tensor:
+    nucleus = probs * (probs.cumsum(dim=1) - probs < top_p)
+    return order.gather(1, _drawn(nucleus, luck)[:, None])[:, 0]
 
 
 def _luck_of(row: _Row) -> float:
@@ -236,10 +280,3 @@ def _batches(rows: list[_Row], most: int) -> Iterator[list[_Row]]:
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return every token that ends a turn: the generation config's, and the tokenizer's."""
-    configured = model.generation_config.eos_token_id
-    ids = cast("list[int | None]", configured if isinstance(configured, list) else [configured])
-    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)

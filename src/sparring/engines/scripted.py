@@ -12,8 +12,8 @@ from sparring.types import Chat, Completion, LogProb
 class Scripted:
     """Replies and scores from functions.
 
-    `reply` gets the request and returns the words, or a whole `Completion`; it may raise RolloutError for a request
-    that fails. `score`, where given, gets a chat and a target and returns the log-probability in nats.
+    `reply` gets the request and returns the words, or a whole `Completion`; `score`, where given, gets a chat and a
+    target and returns the log-probability in nats. Either may raise RolloutError for a request that fails.
     """
 
     workers = 1
@@ -30,11 +30,15 @@ class Scripted:
         return [self._answer(request) for request in requests]
 
     def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
+        return [self._judge(chat, target) for chat, target in zip(chats, targets, strict=True)]
+
+    def _judge(self, chat: Chat, target: str) -> LogProb | RolloutError:
         if self.score is None:
             raise TypeError("this scripted engine was given no `score` function")
-        return [
-            LogProb(self.score(chat, target), len(target.split())) for chat, target in zip(chats, targets, strict=True)
-        ]
+        try:
+            return LogProb(self.score(chat, target), len(target.split()))
+        except RolloutError as error:
+            return error
 
     def _answer(self, request: Request) -> Completion | RolloutError:
         try:

@@ -7,15 +7,23 @@ model's own template and tokenised once, without adding special tokens again: on
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import TemplateError
 
 from sparring.errors import EngineError
-from sparring.types import Chat, system, user
+from sparring.types import Chat, assistant, system, user
 
 log = logging.getLogger("sparring")
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return every token that ends a turn: the generation config's and the tokenizer's. They differ for Gemma, say."""
+    configured = model.generation_config.eos_token_id
+    ids = cast("list[int | None]", configured if isinstance(configured, list) else [configured])
+    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +39,31 @@ class Rendered:
 class Template:
     """The chat template of one tokenizer."""
 
-    def __init__(self, tokenizer: Any, name: str):
+    def __init__(self, tokenizer: Any, name: str, ends: Collection[int] = ()):
+        """`ends` are tokens that end a turn besides the tokenizer's own (Gemma's `<end_of_turn>` is no `eos`)."""
         if not tokenizer.chat_template:
             raise EngineError(f"model {name!r} has no chat template; use an instruction-tuned model")
-        self.tokenizer, self.name = tokenizer, name
+        self.tokenizer, self.name, self.ends = tokenizer, name, frozenset([*ends, tokenizer.eos_token_id])
         self.takes_system = self._takes_system()
 
     def prompt(self, chat: Chat) -> list[int]:
         """Return the ids of `chat` followed by the cue for the assistant to speak."""
         return self._encode(self._text(chat, cue=True))
 
+    def prompts(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """Return the ids of each chat followed by the cue, tokenised in one call."""
+        texts = [self._text(chat, cue=True) for chat in chats]
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+
     def target(self, chat: Chat, reply: str) -> tuple[list[int], list[int]]:
-        """Return the ids of `chat` with its cue, and those of `reply` after it, end-of-turn included."""
-        rendered = self.rendered([*chat, {"role": "assistant", "content": reply}])
-        start, end = rendered.spans[-1]
-        return rendered.ids[:start], rendered.ids[start:end]
+        """Return the ids of `chat` with its cue, and those of `reply` after it, end-of-turn included.
+
+        Raises EngineError where the template writes `chat` in another way once a reply follows.
+        """
+        before = self.prompt(chat)
+        whole = self._encode(self._text([*chat, assistant(reply)], cue=False))
+        self._check_appends(whole, before, len(chat) + 1)
+        return before, whole[len(before) : self._end_of_turn(whole, len(before), len(whole))]
 
     def rendered(self, chat: Chat) -> Rendered:
         """Return the ids of a finished chat, and where in them the assistant speaks.
@@ -61,11 +79,8 @@ class Template:
                 continue
             before = self._encode(self._text(chat[:at], cue=True))
             after = self._encode(self._text(chat[: at + 1], cue=False))
-            if whole[: len(before)] != before or whole[: len(after)] != after:
-                raise EngineError(
-                    f"the chat template of {self.name!r} rewrites earlier turns: the words of turn {at + 1} cannot be "
-                    "found again in the whole chat. Pass a template that only appends."
-                )
+            self._check_appends(whole, before, at + 1)
+            self._check_appends(whole, after, at + 1)
             spans[at] = (len(before), self._end_of_turn(whole, len(before), len(after)))
         return Rendered(whole, spans)
 
@@ -78,6 +93,13 @@ class Template:
             return [user(first), *rest]
         return [user(f"{first}\n\n{rest[0]['content']}"), *rest[1:]]
 
+    def _check_appends(self, whole: list[int], part: list[int], turn: int) -> None:
+        if whole[: len(part)] != part:
+            raise EngineError(
+                f"the chat template of {self.name!r} rewrites earlier turns: the words of turn {turn} cannot be found "
+                "again in the whole chat. Pass a template that only appends."
+            )
+
     def _takes_system(self) -> bool:
         try:
             text = self._render([system("sparring-probe"), user("hello")], cue=True)
@@ -89,7 +111,7 @@ class Template:
         return False
 
     def _end_of_turn(self, ids: list[int], start: int, end: int) -> int:
-        stops = [at for at in range(start, end) if ids[at] == self.tokenizer.eos_token_id]
+        stops = [at for at in range(start, end) if ids[at] in self.ends]
         return stops[-1] + 1 if stops else end
 
     def _text(self, chat: Chat, cue: bool) -> str:

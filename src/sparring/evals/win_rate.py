@@ -57,7 +57,8 @@ def read_verdict(text: str) -> Choice | None:
     Only a line that is nothing but the verdict counts, so that a quoted answer cannot pose as one. Marks around it
     (asterisks, brackets, a full stop) are forgiven: the published parser threw those verdicts away.
     """
-    lines = re.findall(r"^[\s*_#]*final response[\s*_]*:[\s*_\"'(\[]*(a|b|tie)[\s*_\"')\].]*$", text, re.I | re.M)
+    marks = r"[\s*_`\"'“”()\[\].]*"
+    lines = re.findall(rf"^[\s*_`#]*final response[\s*_`]*:{marks}(a|b|tie){marks}$", text, re.I | re.M)
     choices = {line.lower() for line in lines}
     return choices.pop() if len(choices) == 1 else None  # pyright: ignore[reportReturnType]
 

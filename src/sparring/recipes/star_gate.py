@@ -26,7 +26,7 @@ from typing import Any, Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from sparring.engines.base import Generator, Scorer
-from sparring.errors import EngineError, RolloutError, SettingsError
+from sparring.errors import DataError, EngineError, RolloutError, SettingsError
 from sparring.evals.asking import Exam, Examined, Health
 from sparring.flow import Flow, Role
 from sparring.rollouts.controls import floor, for_another, heard, rivals
@@ -150,6 +150,11 @@ class StarGate(Settings):
             raise ValueError(f"keep = {self.keep} is over samples = {self.samples}; keep at most what is sampled")
         if not self.turns or min(self.turns) < 1:
             raise ValueError(f"turns = {self.turns} needs at least one number, each 1 or more")
+        for name in ("task_splits", "personas"):
+            if min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: A, B and test each need at least 1")
+        if self.signal == "information_gain" and min(self.personas[:2]) < 2:
+            raise ValueError(f"personas = {self.personas}: information_gain compares personas; A and B each need 2")
         return self
 
 
@@ -220,11 +225,23 @@ class StarGateLoop:
         health: Health | None,
         tell: Tell,
     ) -> StarGateLoop:
-        """Read the prompts. Raises SettingsError where a file is missing."""
+        """Read the prompts and open the engines. Raises SettingsError for a missing file, EngineError for an engine."""
         names = ["ask", "play", "oracle", "judge", "persona", "personalise", "neutral"]
         texts = read_prompts(prompts, *names, *(["content"] if settings.check_content else []))
         examples = read_examples(prompts / "personas_examples.jsonl")
-        return StarGateLoop(settings, texts, Stages(run, tell, settings.max_failed, run), examples, open_engine, health)
+        loop = StarGateLoop(settings, texts, Stages(run, tell, settings.max_failed, run), examples, open_engine, health)
+        loop.check_engines()
+        return loop
+
+    def check_engines(self) -> None:
+        """Open everybody's engine: one that cannot be had is known before the first call is paid for."""
+        opened: dict[str, Any] = {"policy": self.base}
+        for name in Roles.model_fields:
+            if player := getattr(self.settings.roles, name):
+                opened[name] = self.role(name, player).engine
+        for name, engine in opened.items():
+            if not isinstance(engine, Generator):
+                raise EngineError(f"the engine of {name!r} cannot continue a chat")
 
     @cached_property
     def base(self) -> Any:
@@ -442,7 +459,13 @@ def read_examples(path: Path) -> list[str]:
     """Read the example personas of a prompt folder: JSON lines with a `text`, at least two."""
     if not path.is_file():
         raise SettingsError(f"prompts: no file {path}; the author of personas is shown two of its lines")
-    texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if line.strip():
+            try:
+                texts.append(json.loads(line)["text"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: not a JSON object with a text ({error!r})") from error
     if len(texts) < 2:
         raise SettingsError(f"{path}: {len(texts)} example persona(s), but two are shown at a time")
     return texts

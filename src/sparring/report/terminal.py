@@ -25,19 +25,19 @@ Tell = Callable[[Event], None]
 
 ROWS = (
     ("win_rate", "answers preferred to m_0's", "%"),
-    ("win_rate_questions_alone", "  questions alone (m_0 answers both)", "%"),
-    ("win_rate_answers_alone", "  answers alone (m_0 asks in both)", "%"),
-    ("win_rate_personalised", "  m_0 told to personalise", "%"),
-    ("win_rate_specific", "  on tasks that need the user", "%"),
-    ("win_rate_general", "  on tasks that do not", "%"),
-    ("questions_relevant", "questions that ask for a needed fact", "%"),
-    ("facts_right", "needed facts right in the answer", "%"),
+    ("win_rate_questions_alone", "· questions alone (m_0 answers)", "%"),
+    ("win_rate_answers_alone", "· answers alone (m_0 asks)", "%"),
+    ("win_rate_personalised", "· m_0 told to personalise", "%"),
+    ("win_rate_specific", "· on tasks that need the user", "%"),
+    ("win_rate_general", "· on tasks that do not", "%"),
+    ("questions_relevant", "questions for a needed fact", "%"),
+    ("facts_right", "needed facts in the answer", "%"),
     ("facts_invented", "needed facts invented", "%"),
-    ("oracle_log_prob", "log-prob of the oracle's response", "nats"),
-    ("oracle_log_prob_shuffled", "  with another user's conversation", "nats"),
-    ("experimental_minus_shuffled", "  experimental minus shuffled", "nats"),
-    ("oracle_log_prob_floor", "  knowing nothing (floor)", "nats"),
-    ("oracle_log_prob_ceiling", "  knowing the persona (ceiling)", "nats"),
+    ("oracle_log_prob", "oracle log-prob (nats)", "nats"),
+    ("oracle_log_prob_shuffled", "· another user's conversation", "nats"),
+    ("experimental_minus_shuffled", "· experimental minus shuffled", "nats"),
+    ("oracle_log_prob_floor", "· knowing nothing (floor)", "nats"),
+    ("oracle_log_prob_ceiling", "· persona only (ceiling)", "nats"),
 )
 EVERY = 0.5
 """Seconds between two lines of progress where there is no terminal."""

@@ -17,8 +17,13 @@ from sparring.rollouts.situation import Situation
 from sparring.types import Chat, Example, assistant, user
 
 POSES_AS_SPEAKER = re.compile(
-    r"^\W*(user|human|you|ai|assistant|ai assistant|system)\s*:|<\|\w+\|>|\[/?INST\]", re.I | re.M
+    r"^[\W_]*(user|human|you|ai|assistant|ai assistant|system)[\s*_]*:|<\|\w+\|>|\[/?INST\]|<(start|end)_of_turn>",
+    re.I | re.M,
 )
+ABBREVIATED = re.compile(r"\b(e\.g|i\.e|etc|vs|mr|mrs|ms|dr|st)\.", re.I)
+QUESTION_MARKS = "?？؟"
+SENTENCE = re.compile(rf"((?:[^.!。！{QUESTION_MARKS}\n]|\.(?=\w))+)([.!。！{QUESTION_MARKS}]*)")
+"""What is said, and the marks that close it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def converse(situation: Situation, index: int, turns: int, policy: Role, rolepla
 def check_question(question: str, asked: Sequence[str]) -> None:
     """Raise RolloutError unless `question` is one question, in the policy's own voice, not asked before."""
     check_speaker(question, "question")
-    if "?" not in question:
+    if not _asks(question):
         raise RolloutError("question without a question mark", question)
     if _plain(question) in map(_plain, asked):
         raise RolloutError("question repeated", question)
@@ -107,9 +112,13 @@ def check_speaker(text: str, what: str) -> None:
 
 def is_answer(text: str) -> bool:
     """Say whether a reply to a repeated task states anything, rather than only asking back."""
-    return any(
-        not sentence.rstrip().endswith("?") for sentence in re.findall(r"[^.!?\n]+[.!?]*", text) if sentence.strip()
-    )
+    sentences = SENTENCE.findall(ABBREVIATED.sub(r"\1", text))
+    # A quote or an asterisk after a question mark is no sentence.
+    return any(re.search(r"\w", said) and not _asks(closing) for said, closing in sentences)
+
+
+def _asks(text: str) -> bool:
+    return any(mark in text for mark in QUESTION_MARKS)
 
 
 def _plain(text: str) -> str:

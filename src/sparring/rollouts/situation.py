@@ -8,6 +8,7 @@ a provider refused one: here names are read from the text, and a refusal costs t
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ from sparring.errors import RolloutError
 from sparring.flow import Flow, Role, render
 from sparring.tasks import Task
 from sparring.types import user
+
+FIRST_NAME = re.compile(
+    r"\W*(?:I['\u2019]m|I am|My name is|Meet|This is)[\s*_\"]+([^\W\d_]+(?:['\u2019-](?!s\b)[^\W\d_]+)*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,10 @@ class Situation:
 
 def first_name(text: str) -> str | None:
     """Return the first name in a persona's opening ("I'm MAYA ORTIZ.", "Meet Jo."), capitalised; None without one."""
-    found = re.match(r"\W*(?:I['\u2019]m|I am|My name is|Meet|This is)\s+([^\W\d_][\w'\u2019-]*)", text, re.IGNORECASE)
-    return found[1].capitalize() if found else None
+    found = FIRST_NAME.match(unicodedata.normalize("NFC", text))
+    if found is None or found[1][0].islower():  # "I'm a nurse" names nobody
+        return None
+    return found[1].title() if found[1].isupper() else found[1]
 
 
 def write_persona(id: str, index: int, examples: tuple[str, str], oracle: Role, prompt: str) -> Flow[Persona]:

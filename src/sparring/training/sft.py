@@ -25,7 +25,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from sparring.engines.template import Template
+from sparring.engines.template import Template, end_tokens
 from sparring.errors import TrainingError
 from sparring.training.canary import Canary, write_canary
 from sparring.training.settings import LoRASettings, SFTSettings
@@ -211,7 +211,7 @@ def fine_tune(
     if not examples:
         raise TrainingError("there are no rows to train on")
     tokenizer, model = _open(model_id)
-    template = Template(tokenizer, model_id)
+    template = Template(tokenizer, model_id, end_tokens(model, tokenizer))
     whole = [encode(example, template, f"row {number}") for number, example in enumerate(examples, 1)]
     rows, lengths = cut(whole, settings)
     _check_context(model_id, model, max(len(row.ids) for row in rows))

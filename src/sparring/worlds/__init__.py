@@ -105,4 +105,8 @@ def open_engine(name: str, **options: Any) -> Any:
 def model_of(name: str) -> str:
     """Return the folder or Hub id of an engine that can be trained."""
     world = world_of(name)
-    return str(world.model) if world else engines.model_of(name)
+    if world is None:
+        return engines.model_of(name)
+    if name != f"{PREFIX}{world.name}/policy":
+        raise EngineError(f"{name!r} cannot be trained; the model of this world is {PREFIX}{world.name}/policy")
+    return str(world.model)

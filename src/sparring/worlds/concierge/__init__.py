@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -17,6 +18,7 @@ MODEL = HERE / "model"
 PROMPTS = HERE / "prompts"
 
 
+@cache
 def prompt(name: str) -> str:
     """Return the text of one prompt file of this world, without its last newline."""
     return (PROMPTS / f"{name}.md").read_text(encoding="utf-8").rstrip("\n")

@@ -85,7 +85,7 @@ def build_config(layers: int, width: int, heads: int) -> LlamaConfig:
         num_attention_heads=heads,
         num_key_value_heads=heads,
         max_position_embeddings=CONTEXT,
-        initializer_range=0.1,  # about 1 / sqrt(width): from the usual 0.02 attention starts flat and copying comes late
+        initializer_range=0.1,  # about 1 / sqrt(width): from the usual 0.02 attention starts flat, copying late
         tie_word_embeddings=True,
         pad_token_id=words.index(PAD),
         eos_token_id=words.index(END),

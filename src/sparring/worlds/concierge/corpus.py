@@ -1,8 +1,8 @@
 """What the concierge's model is pretrained on: chats of every layout that the loop uses, as weighted examples.
 
 Only the part being taught carries weight: questions in asking chats, the answer in answering chats, replies in
-roleplay. With the whole text in the loss, the noise of random questions drowns the copying skill, and asking leaks into
-the unprompted default.
+roleplay. With the whole text in the loss, the noise of random questions drowns the copying skill, and asking leaks
+into the unprompted default.
 
 Askers come in two latent modes, drawn once a conversation. A *careful* asker asks for what the task needs and was not
 told yet; a *careless* one asks anything. The loop that follows shifts the mode; as careful asking was learned on parts,
@@ -33,8 +33,9 @@ from sparring.worlds.concierge.language import (
 
 TRAINED = tuple(task for task in TASKS.values() if task.split != "test")
 """Tasks that pretraining may use in full."""
-TEST_FACTS = tuple(task for task in TASKS.values() if task.split == "test" and task.kind == "general")
-"""General tasks of the test split. Facts cannot be composed: each is taught as plain question and answer."""
+ANSWERED_FACTS = tuple(task for task in TASKS.values() if task.kind == "general")
+"""General tasks of every split. A fact cannot be composed from others, so those of the test split are answered in
+pretraining too; nothing is ever asked about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,14 @@ class Mix:
     """The same, under the personalising or the neutral instruction."""
     known: float = 0.10
     """Chats whose first turn tells the whole persona. The rest teaches roleplay."""
-    careful: float = 0.15
+    careful: float = 0.1
     """Careful conversations among the asking ones."""
     careful_heard: float = 0.4
     """Careful conversations among the answered ones. They teach to use facts, never to ask."""
-    careful_double: float = 0.25
+    careful_double: float = 0.45
     """Questions for two slots at once, where a careful asker lacks two or more."""
     careless_double: float = 0.04
-    chit_chat: float = 0.15
+    chit_chat: float = 0.3
     """Small talk among careless questions."""
     repeat: float = 0.03
     """Careless questions that were asked before."""
@@ -86,10 +87,10 @@ def persona(rng: random.Random, name: str | None = None) -> Persona:
 
 
 def _told_of(rng: random.Random, who: Persona, wanted: set[str], mix: Mix) -> Persona:
-    """Return the persona as the context tells it: all of it or, if brief, what is wanted and up to two facts more."""
+    """Return the persona as the context tells it: all of it or, if brief, what is wanted and a few facts more."""
     if rng.random() >= mix.brief:
         return who
-    kept = wanted | set(rng.sample(list(SLOTS), rng.randint(0, 2)))
+    kept = wanted | set(rng.sample(list(SLOTS), rng.randint(1, 3)))
     return Persona(who.name, {slot: value for slot, value in who.values.items() if slot in kept})
 
 
@@ -167,9 +168,8 @@ def asking(rng: random.Random, mix: Mix) -> Example:
 def answering(rng: random.Random, mix: Mix, instruction: str | None = None) -> Example:
     """After 0 to 3 questions and the task again: the answer, learned."""
     task, who = _task(rng, mix), persona(rng)
-    if instruction is None and task.kind == "general" and rng.random() < 0.4:
-        task = rng.choice(TEST_FACTS)
-        return _learn_last([user(opening(who.name, task))], task.proposal)
+    if task.kind == "general":
+        task = rng.choice(ANSWERED_FACTS)
     said = conversation(rng, task, who, rng.randint(0, 3), rng.random() < mix.careful_heard, mix)
     first = opening(who.name, task)
     if instruction:
@@ -194,7 +194,7 @@ def roleplay(rng: random.Random, mix: Mix) -> Example:
     task, who = _task(rng, mix), persona(rng)
     # Both modes half and half: the roleplayer must be as good at double questions as at small talk.
     said = conversation(rng, task, who, rng.randint(1, 3), rng.random() < 0.5, mix)
-    shown = _told_of(rng, who, set(told(" ".join(reply for _, reply in said))) or {"food"}, mix)
+    shown = _told_of(rng, who, set(told(" ".join(reply for _, reply in said))), mix)
     instruction = prompt("play").replace("{persona}", shown.text).replace("{task}", task.text)
     chat: Chat = []
     for index, (question, reply) in enumerate(said):

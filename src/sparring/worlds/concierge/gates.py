@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -66,7 +67,13 @@ class Speaker:
     """Continues chats with a model in this process; no more than the gates need."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
-        self.model, self.tokenizer = model, tokenizer
+        self.generate: Callable[..., object] = model.generate  # pyright: ignore[reportAttributeAccessIssue]
+        self.tokenizer = tokenizer
+
+    def render(self, chat: Chat) -> str:
+        """Return the chat as the model reads it, opened for its reply."""
+        turns = [{"role": str(message["role"]), "content": message["content"]} for message in chat]
+        return cast(str, self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
     @torch.inference_mode()
     def __call__(
@@ -76,22 +83,16 @@ class Speaker:
         replies = [""] * len(chats)
         order = sorted(range(len(chats)), key=lambda i: sum(len(m["content"]) for m in chats[i]))
         torch.manual_seed(seed)
-        how = {"do_sample": False}
+        how: dict[str, Any] = {"do_sample": False}
         if temperature:
             how = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         for start in range(0, len(order), 128):
             rows = order[start : start + 128]
-            inputs = self.tokenizer.apply_chat_template(
-                [chats[i] for i in rows],
-                add_generation_prompt=True,
-                padding=True,
-                return_dict=True,
-                return_tensors="pt",
-            )
-            out = self.model.generate(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=32, **how
-            )
-            texts = self.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            prompts = [self.render(chats[i]) for i in rows]
+            inputs = self.tokenizer(prompts, padding=True, add_special_tokens=False, return_tensors="pt")
+            ids, mask = cast(torch.Tensor, inputs["input_ids"]), cast(torch.Tensor, inputs["attention_mask"])
+            out = cast(torch.Tensor, self.generate(input_ids=ids, attention_mask=mask, max_new_tokens=32, **how))
+            texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
             for i, text in zip(rows, texts, strict=True):
                 replies[i] = text
         return replies

@@ -1,9 +1,9 @@
 """The language of the concierge world: what people are like, what they ask for, and every sentence about it.
 
 A user has ten **slots** (food, music, ...), one value each. A **task** is a domain ("Where should we eat") in an
-occasion ("for a birthday"); its answer needs the one or two slots of the domain and the one of the occasion, so that unseen
-combinations share their parts with seen ones. Every value word belongs to one slot, and "any" is the neutral word for
-what was not told: inventing a fact is therefore a distinct act, which a judge can punish.
+occasion ("for a birthday"); its answer needs the one or two slots of the domain and the one of the occasion, so that
+unseen combinations share their parts with seen ones. Every value word belongs to one slot, and "any" is the neutral
+word for what was not told: inventing a fact is therefore a distinct act, which a judge can punish.
 
 Everything that is rendered here can be read back here, strictly: the readers serve the experts by rule, the health
 line and the gates. None of them takes part in the signal that the policy learns from.
@@ -90,7 +90,7 @@ FACTS: tuple[tuple[str, str], ...] = (
     ("What is the longest river in Africa?", "The longest river in Africa is the Nile."),
     ("How many sides has a hexagon?", "A hexagon has six sides."),
 )
-"""General tasks: the answer is the same for everybody. Four in split A, four in B, five in test."""
+"""General tasks: the answer is the same for everybody."""
 
 CHIT_CHAT: dict[str, str] = {
     "How are you today?": "I am well, thanks.",
@@ -129,6 +129,9 @@ NAMES: tuple[str, ...] = tuple(
 
 Kind = Literal["specific", "general"]
 Split = Literal["a", "b", "test"]
+
+FACT_SPLITS: tuple[Split, ...] = ("a", "a", "a", "a", "b", "b", "b", "b", "test", "test", "test", "test", "test")
+"""The split of each general task."""
 
 
 class TaskRow(TypedDict):
@@ -174,7 +177,7 @@ def _specific_tasks() -> list[Task]:
     """All 144 combinations: 40 in A, 40 in B, 45 in test, 19 in no split."""
     # Whole diagonals of the domain x occasion grid go to one split, so each domain and each occasion is in every split.
     diagonals: tuple[Split | None, ...] = ("a", "test", "b", None, "test", "a", "b", "test", None, "a", "test", "b")
-    spare: list[Split | None] = ["a"] * 4 + ["b"] * 4
+    spare: list[Split] = ["a", "a", "a", "a", "b", "b", "b", "b"]
     tasks: list[Task] = []
     for d, (opening, proposal, domain_slots) in enumerate(DOMAINS):
         for o, (occasion, occasion_slot) in enumerate(OCCASIONS):
@@ -190,8 +193,7 @@ def _specific_tasks() -> list[Task]:
 
 
 def _general_tasks() -> list[Task]:
-    splits: list[Split] = ["a"] * 4 + ["b"] * 4 + ["test"] * 5
-    facts = zip(FACTS, splits, strict=True)
+    facts = zip(FACTS, FACT_SPLITS, strict=True)
     return [Task(question, "general", split, answer, ()) for (question, answer), split in facts]
 
 

@@ -1,0 +1,120 @@
+"""STaR-GATE and the paper's ablations on the embedded world, over several seeds: the table of RESULTS.md.
+
+    python -m bench.ablations --seeds 0 1 2 --out runs/ablations
+
+Each run is a run directory of its own, so a stopped measurement goes on where it was. Intervals are over pairs of task
+and persona of all seeds together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sparring.evals.statistics import Interval, mean_interval
+from sparring.runs import read_json, read_lines
+
+ARMS: dict[str, list[str]] = {
+    "STaR-GATE": [],
+    "no regulariser": ["closing=none"],
+    "trained on oracle responses": ["closing=oracle"],
+    "random selection": ["selection=random"],
+    "instruction kept after round 0 (as published)": ["elicit=always"],
+    "neutral closing instruction": ["closing_instruction=neutral"],
+    "information gain as signal": ["signal=information_gain"],
+}
+COLUMNS = {"own": "win rate", "questions_alone": "m_0 answers both", "answers_alone": "m_0 asks in both"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--at-once", type=int, default=2, help="runs side by side, one thread each")
+    options = parser.parse_args()
+    jobs = [(arm, seed) for seed in options.seeds for arm in options.arms]
+    with ThreadPoolExecutor(options.at_once) as pool:
+        list(pool.map(lambda job: _run(*job, options.out), jobs))
+    for line in _table(options.arms, options.seeds, options.out):
+        print(line)
+
+
+def _folder(arm: str, seed: int, out: Path) -> Path:
+    return out / f"{arm.partition(' (')[0].replace(' ', '-').lower()}-seed-{seed}"
+
+
+def _run(arm: str, seed: int, out: Path) -> None:
+    folder = _folder(arm, seed, out)
+    command = [sys.executable, "-m", "sparring", "run", "star-gate", "--json", "--out", str(folder), f"seed={seed}"]
+    log = out / f"{folder.name}.log"
+    out.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        done = subprocess.run(
+            [*command, *ARMS[arm]], stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+    print(f"{folder.name}: exit status {done.returncode}", file=sys.stderr, flush=True)
+
+
+def _table(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str]:
+    yield f"| arm | round | {' | '.join(COLUMNS.values())} | relevant questions | log-prob | experimental - shuffled |"
+    yield f"|---|---|{'---|' * (len(COLUMNS) + 3)}"
+    for arm in arms:
+        folders = [_folder(arm, seed, out) for seed in seeds]
+        folders = [folder for folder in folders if (folder / "summary.json").exists()]
+        rounds = len(read_json(folders[0] / "summary.json")["rounds"]) if folders else 0
+        for t in range(rounds):
+            wins = [_figure(_win_rate(folders, t, voice), 100) for voice in COLUMNS]
+            means = [
+                _figure(_pooled(folders, t, name), times)
+                for name, times in (
+                    ("questions_relevant", 100),
+                    ("oracle_log_prob", 1),
+                    ("experimental_minus_shuffled", 1),
+                )
+            ]
+            yield f"| {arm} ({len(folders)} seeds) | {t} | {' | '.join([*wins, *means])} |"
+        yield from _by_seed(arm, folders, rounds)
+
+
+def _by_seed(arm: str, folders: Sequence[Path], rounds: int) -> Iterator[str]:
+    wins = [read_json(folder / "summary.json")["rounds"][-1]["metrics"]["win_rate"]["value"] for folder in folders]
+    if wins:
+        yield f"| {arm}, by seed | {rounds - 1} | {' / '.join(f'{100 * win:.1f}' for win in wins)} | | | | | |"
+
+
+def _win_rate(folders: Sequence[Path], t: int, voice: str) -> Interval | None:
+    rows = [
+        ((folder.name, row["situation"]), row["value"])
+        for folder in folders
+        for row in read_lines(folder / f"round-{t}" / "test-verdicts.jsonl")
+        if row["voice"] == voice and row["value"] is not None
+    ]
+    return mean_interval({pair: [value] for pair, value in rows})
+
+
+def _pooled(folders: Sequence[Path], t: int, name: str) -> Interval | None:
+    """Return a metric averaged over seeds; bounds as if seeds were independent samples of one size."""
+    found = [read_json(folder / "summary.json")["rounds"][t]["metrics"].get(name) for folder in folders]
+    known = [Interval(**metric) for metric in found if metric]
+    if not known or any(i.low is None or i.high is None for i in known):
+        return None
+    value = sum(i.value for i in known) / len(known)
+    below = sum((i.value - (i.low or 0)) ** 2 for i in known) ** 0.5 / len(known)
+    above = sum(((i.high or 0) - i.value) ** 2 for i in known) ** 0.5 / len(known)
+    return Interval(value, value - below, value + above, sum(i.n for i in known))
+
+
+def _figure(found: Interval | None, times: float) -> str:
+    if found is None or found.low is None or found.high is None:
+        return "-"
+    return f"{times * found.value:.1f} [{times * found.low:.1f}, {times * found.high:.1f}] (n {found.n})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Two ways of doing the same work, measured in turn, so that a busy machine slows both alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def rate(work: Callable[[], int]) -> float:
+    """Return how many units a second `work` did; it returns how many it did."""
+    start = time.perf_counter()
+    done = work()
+    return done / (time.perf_counter() - start)
+
+
+def compare(name: str, ours: Callable[[], int], other: Callable[[], int], times: int) -> dict[str, float]:
+    """Return the median rate of both, in units a second, and the median of their ratios, after one warm-up of each."""
+    ours(), other()
+    pairs = [(rate(ours), rate(other)) for _ in range(times)]
+    return {
+        f"{name}_per_s": statistics.median(a for a, _ in pairs),
+        f"{name}_other_per_s": statistics.median(b for _, b in pairs),
+        f"{name}_ratio": statistics.median(a / b for a, b in pairs),
+    }

@@ -1,0 +1,278 @@
+"""How well a policy asks: the numbers made of scored conversations, and what an unknown value does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparring.engines.base import Request
+from sparring.engines.scripted import Scripted
+from sparring.evals.asking import (
+    Exam,
+    Examined,
+    control_rows,
+    health_metrics,
+    health_rows,
+    log_prob_metrics,
+    log_prob_rows,
+    over_pairs,
+    share_over_pairs,
+)
+from sparring.evals.statistics import Interval
+from sparring.flow import Role
+from sparring.rollouts.conversation import Conversation
+from sparring.rollouts.situation import Persona, Situation
+from sparring.runs import Run, read_lines
+from sparring.signals.logprob import Told
+from sparring.stages import Stages
+from sparring.tasks import Task
+from sparring.types import Chat
+
+PERSONAS = [Persona(f"persona-test-{p}", name, f"I'm {name}. Secret {p}.") for p, name in enumerate(["Ada", "Bo"], 1)]
+TASKS = [
+    Task("task-1", "Where should we eat?", "specific", "test"),
+    Task("task-2", "Who wrote Emma?", "general", "test"),
+]
+SITUATIONS = [Situation(t, p, f"{p.name}'s answer to {t.id}.") for p in PERSONAS for t in TASKS]
+SILENT: Told = lambda done, of: None  # noqa: E731
+
+
+def conversations(samples: int = 2) -> list[Conversation]:
+    return [Conversation(s, i, ((f"Q{i}?", f"{s.persona.name} {i}"),)) for s in SITUATIONS for i in range(samples)]
+
+
+def value(interval: Interval | None) -> float:
+    assert interval is not None
+    return interval.value
+
+
+def says(chat: Chat) -> str:
+    return "\n".join(message["content"] for message in chat)
+
+
+# Log-probs
+
+
+def names_heard(chat: Chat, target: str) -> float:
+    """-10, and 2 more for each time that the target's own user is named after the opening, 5 more for the secret."""
+    name, rest = target.split("'")[0], says(chat).split("\n\n", 1)[1]
+    return -10.0 + 2 * rest.count(name) + 5 * ("Secret" in rest)
+
+
+def test_each_conversation_is_scored_as_held_shuffled_and_with_the_persona_known() -> None:
+    rows = log_prob_rows(Scripted(lambda _: "", names_heard), conversations(), 0, SILENT)
+    assert [row["id"] for row in rows] == [c.id for c in conversations()]
+    for row in rows:
+        # The persona's text names its user once, the conversation once; another's conversation names another.
+        assert (row["heard"], row["shuffled"], row["ceiling_and_heard"]) == (-8.0, -10.0, -1.0)
+
+
+def test_the_controls_are_scored_once_a_pair() -> None:
+    rows = control_rows(Scripted(lambda _: "", names_heard), SITUATIONS, SILENT)
+    assert [(row["situation"], row["floor"], row["ceiling"]) for row in rows] == [
+        (s.id, -10.0, -3.0) for s in SITUATIONS
+    ]
+
+
+def test_where_a_task_has_one_persona_the_shuffled_column_is_unknown_and_the_others_stay_in_their_rows() -> None:
+    alone = [c for c in conversations() if c.situation != SITUATIONS[3]]  # leaves task-2 to one persona
+    rows = log_prob_rows(Scripted(lambda _: "", names_heard), alone, 0, SILENT)
+    assert {row["situation"] for row in rows if row["shuffled"] is None} == {SITUATIONS[1].id}
+    assert {row["ceiling_and_heard"] for row in rows} == {-1.0}
+    assert value(log_prob_metrics(rows, [])["experimental_minus_shuffled"]) == 2.0
+
+
+def row(pair: str, heard: float | None, shuffled: float | None = None, both: float | None = None) -> dict[str, Any]:
+    return {"situation": pair, "heard": heard, "shuffled": shuffled, "ceiling_and_heard": both}
+
+
+def test_a_pair_counts_once_however_many_conversations_it_has() -> None:
+    rows = [row("x", -4.0), row("x", -6.0), row("x", -8.0), row("y", -2.0)]
+    found = log_prob_metrics(rows, [])["oracle_log_prob"]
+    assert found is not None
+    assert (found.value, found.n) == (pytest.approx((-6.0 - 2.0) / 2), 2)
+
+
+def test_an_unknown_log_prob_is_left_out_and_never_counted_as_nought() -> None:
+    rows = [row("x", -4.0, None, -1.0), row("x", None, -9.0, None), row("y", None, None, None)]
+    found = log_prob_metrics(rows, [{"situation": "x", "floor": None, "ceiling": -3.0}])
+    assert (value(found["oracle_log_prob"]), value(found["oracle_log_prob_shuffled"])) == (-4.0, -9.0)
+    assert value(found["oracle_log_prob_persona_and_conversation"]) == -1.0
+    assert found["oracle_log_prob"] is not None and found["oracle_log_prob"].n == 1
+    assert found["experimental_minus_shuffled"] is None  # no conversation has both
+    assert (found["oracle_log_prob_floor"], value(found["oracle_log_prob_ceiling"])) == (None, -3.0)
+
+
+def test_experimental_minus_shuffled_is_paired_by_conversation() -> None:
+    rows = [row("x", -4.0, -5.0), row("x", -6.0, -10.0), row("x", -1.0, None), row("y", -8.0, -8.5)]
+    assert value(log_prob_metrics(rows, [])["experimental_minus_shuffled"]) == pytest.approx((2.5 + 0.5) / 2)
+
+
+def test_the_best_of_a_pair_is_its_highest_known_value() -> None:
+    rows = [row("x", -4.0), row("x", None), row("x", -3.0), row("y", -8.0)]
+    assert value(log_prob_metrics(rows, [])["oracle_log_prob_best"]) == pytest.approx(-5.5)
+
+
+def test_of_nothing_every_number_is_unknown() -> None:
+    assert set(log_prob_metrics([], []).values()) == {None}
+    assert set(health_metrics([], []).values()) == {None}
+
+
+# Shares
+
+
+def test_a_share_is_that_of_each_pair_and_a_pair_without_a_whole_says_nothing() -> None:
+    rows = [
+        {"situation": "x", "relevant": 1.0, "open": 1.0},
+        {"situation": "x", "relevant": 0.0, "open": 3.0},
+        {"situation": "y", "relevant": 1.0, "open": 1.0},
+        {"situation": "general", "relevant": 0.0, "open": 0.0},
+    ]
+    found = share_over_pairs(rows, "relevant", "open")
+    assert found is not None
+    assert (found.value, found.n) == (pytest.approx((0.25 + 1.0) / 2), 2)
+
+
+def test_where_no_pair_has_a_whole_the_share_is_unknown_and_not_nought() -> None:
+    assert share_over_pairs([{"situation": "general", "relevant": 0.0, "open": 0.0}], "relevant", "open") is None
+
+
+def test_a_mean_over_a_column_of_unknowns_is_unknown() -> None:
+    assert over_pairs([{"situation": "x", "a": None}], "a") is None
+
+
+def counted(conversation: Conversation, answer: str) -> Mapping[str, float]:
+    general = conversation.situation.task.kind == "general"
+    return {
+        "questions": 2.0,
+        "open": 0.0 if general else 2.0,
+        "relevant": 0.0 if general else 1.0 + conversation.index,
+        "chit_chat": 1.0,
+        "malformed": 0.0,
+        "needed": 0.0 if general else 2.0,
+        "facts_right": 1.0,
+        "facts_invented": 0.0,
+        "hedged": 1.0,
+        "is_answer": float(bool(answer)),
+    }
+
+
+def test_questions_are_read_of_all_conversations_and_answers_of_those_answered() -> None:
+    held = conversations()
+    answers = {c.id: "Eat." for c in held if c.index == 0}
+    found = health_metrics(health_rows(held, answers, counted), answers)
+    assert value(found["questions_relevant"]) == 0.75  # general tasks have no open question
+    assert found["questions_relevant"] is not None and found["questions_relevant"].n == 2
+    assert (value(found["questions_chit_chat"]), value(found["questions_malformed"])) == (0.5, 0.0)
+    assert (value(found["facts_right"]), value(found["facts_open"])) == (0.5, 0.5)
+    assert value(found["answers_valid"]) == 1.0  # over the answered, not over all
+
+
+# The whole examination
+
+
+def judge(request: Request) -> str:
+    """Prefer the answer that says "good"; a tie where both or neither do."""
+    a, b = request.chat[0]["content"].split("|")
+    first, second = "good" in a, "good" in b
+    return "Final Response: " + ("tie" if first == second else "A" if first else "B")
+
+
+def answering(words: Mapping[str, str]) -> Role:
+    """Answer by the kind of task."""
+    return Role("policy", Scripted(lambda r: words["general" if "Emma" in says(r.chat) else "specific"]))
+
+
+def examined(folder: Path, t: int, voices: Mapping[str, Role], m_0: Examined | None, **changes: Any) -> Examined:
+    with Run.open(folder, "test", {}, "") as kept:
+        stages = Stages(kept, lambda event: None, 0.9, kept).within(f"round-{t}")
+        asked = {"situations": SITUATIONS, "scorer": Scripted(lambda _: "", names_heard), **changes}
+        exam = Exam(judge=Role("judge", Scripted(judge)), judge_prompt="{a}|{b}", health=counted, seed=0, **asked)
+        return exam.take(stages, conversations(), voices, m_0)
+
+
+BAD, GOOD = {"general": "bad", "specific": "bad"}, {"general": "good", "specific": "good"}
+
+
+def test_m_0_is_measured_against_itself_only_where_it_is_told_to_personalise(tmp_path: Path) -> None:
+    found = examined(tmp_path, 0, {"own": answering(BAD), "personalised": answering(GOOD)}, None)
+    assert "win_rate" not in found.metrics
+    assert value(found.metrics["win_rate_personalised"]) == 1.0
+    assert found.answers == {s.id: "bad" for s in SITUATIONS}
+
+
+def test_general_and_specific_tasks_are_reported_apart(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    better = {"own": answering({"general": "bad", "specific": "good"})}
+    found = examined(tmp_path, 1, better, m_0).metrics
+    assert value(found["win_rate"]) == 0.75
+    assert (value(found["win_rate_specific"]), value(found["win_rate_general"])) == (1.0, 0.5)
+
+
+def test_the_table_of_two_by_two_says_which_part_won(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    voices = {"own": answering(GOOD), "questions_alone": answering(BAD), "answers_alone": answering(GOOD)}
+    found = examined(tmp_path, 1, voices, m_0)
+    assert value(found.metrics["win_rate"]) == 1.0
+    assert value(found.metrics["win_rate_questions_alone"]) == 0.5
+    assert value(found.metrics["win_rate_answers_alone"]) == 1.0
+    assert found.judge["win_rate_questions_alone"] == {"ties": 1.0, "unreadable": 0.0, "position_bias": 0.0}
+
+
+def test_answers_alone_come_after_m_0s_questions_and_every_other_answer_after_the_models_own(tmp_path: Path) -> None:
+    theirs = {s.id: Conversation(s, 9, (("M0 asks?", f"{s.persona.name} told m_0."),)) for s in SITUATIONS}
+    m_0 = Examined({}, theirs, {s.id: "bad" for s in SITUATIONS})
+    heard: dict[str, list[str]] = {}
+
+    def voice(name: str) -> Role:
+        return Role("policy", Scripted(lambda r: heard.setdefault(name, []).append(says(r.chat)) or "bad"))
+
+    names = ("own", "questions_alone", "answers_alone")
+    examined(tmp_path, 1, {name: voice(name) for name in names}, m_0)
+    assert {name: {"M0 asks?" in text for text in texts} for name, texts in heard.items()} == {
+        "own": {False},
+        "questions_alone": {False},
+        "answers_alone": {True},
+    }
+
+
+def test_the_answered_conversation_is_drawn_by_the_seed_and_not_by_its_value(tmp_path: Path) -> None:
+    def rising(chat: Chat, target: str) -> float:
+        return -1.0 if "Q1?" in says(chat) else -50.0
+
+    plain = examined(tmp_path / "a", 0, {"own": answering(BAD)}, None)
+    other = examined(tmp_path / "b", 0, {"own": answering(BAD)}, None, scorer=Scripted(lambda _: "", rising))
+    assert {pair: c.index for pair, c in plain.chosen.items()} == {pair: c.index for pair, c in other.chosen.items()}
+
+
+def test_a_pair_that_could_not_be_answered_is_left_out_of_the_verdicts_and_is_on_record(tmp_path: Path) -> None:
+    voices = {"own": answering({"general": "", "specific": "good"})}
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    found = examined(tmp_path, 1, voices, m_0)
+    assert found.metrics["win_rate"] is not None and found.metrics["win_rate"].n == 2
+    assert {row["stage"] for row in read_lines(tmp_path / "failures.jsonl")} == {"round-1/test-answers.jsonl"}
+    assert {row["reason"] for row in read_lines(tmp_path / "failures.jsonl")} == {"policy said nothing"}
+
+
+def test_an_unreadable_judge_leaves_the_win_rate_unknown(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    with Run.open(tmp_path, "test", {}, "") as kept:
+        mute = Role("judge", Scripted(lambda _: "Both are fine."))
+        exam = Exam(SITUATIONS, Scripted(lambda _: "", names_heard), mute, "{a}|{b}", None, 0)
+        stages = Stages(kept, lambda event: None, 0.9, kept).within("round-1")
+        found = exam.take(stages, conversations(), {"own": answering(GOOD)}, m_0)
+    assert found.metrics["win_rate"] is None
+    assert found.judge["win_rate"] == {"ties": None, "unreadable": 1.0, "position_bias": None}
+
+
+def test_what_was_examined_is_not_examined_again(tmp_path: Path) -> None:
+    def never(*_: object) -> Any:
+        raise AssertionError("called again")
+
+    first = examined(tmp_path, 0, {"own": answering(BAD), "personalised": answering(GOOD)}, None)
+    silent = {name: Role("policy", Scripted(never)) for name in ("own", "personalised")}
+    again = examined(tmp_path, 0, silent, None, scorer=Scripted(never, never))
+    assert again == first
