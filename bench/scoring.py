@@ -89,8 +89,8 @@ def measure(quick: bool) -> dict[str, float]:
     long: Pairs = [([user(words(256, 512))], words(112, 144)) for _ in range(4 if quick else 16)]
     times = 2 if quick else 5
     with tempfile.TemporaryDirectory() as folder:
-        large = HF(random_llama(Path(folder)), rows=4, device="cpu")
-    small = HF(concierge.MODEL, rows=128, device="cpu")
+        large = HF(random_llama(Path(folder)), rows=3, device="cpu")
+    small = HF(concierge.MODEL, rows=32, device="cpu")
     return against("score_32k", large, long, times) | against(
         "score_world", small, short[: 100 if quick else None], times
     )

@@ -68,20 +68,24 @@ def build_world(
     assert world is not None  # the prefix was given
     from sparring.worlds.concierge.build import build
 
-    measured = build(out or world.model, seed=seed, on_step=lambda event: typer.echo(json.dumps(event)))
+    measured = build(out or world.model, seed=seed, log=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(measured))
 
 
 def run_star_gate(config: Path | None, overrides: list[str], out: Path, as_json: bool) -> None:
-    from sparring.recipes.star_gate import StarGateLoop, star_gate
+    from sparring.recipes.star_gate import StarGateLoop, read_texts, star_gate
     from sparring.report.terminal import narrator
     from sparring.runs import Run
+    from sparring.training.settings import SFTSettings
     from sparring.worlds import model_of, open_engine, world_of
 
     settings = star_gate_settings(config, overrides)
-    model_of(settings.policy)  # raises at the door where it cannot be trained
+    # What cannot be trained, or be read, is known at the door: before a run directory is made and a model is loaded.
+    model_of(settings.policy)
+    SFTSettings.read(settings.training.model_dump()).accumulation(devices=1)
     world = world_of(settings.policy)
     tasks, prompts = star_gate_tasks(settings), star_gate_prompts(settings)
+    read_texts(settings, prompts)
     seeds = [settings.seed]
     with (
         Run.open(out, "star-gate", settings.model_dump(mode="json"), " ".join(sys.argv), seeds, free=FREE) as kept,

@@ -19,7 +19,7 @@ from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.errors import EngineError
 from sparring.types import Chat, Completion, LogProb, Sampling, assistant, system, user
-from tests.tiny import TEMPLATES, tiny_model
+from tests.tiny import TEMPLATES, tiny_model, tiny_tokenizer
 
 CHATS: list[Chat] = [
     [user("hello")],
@@ -29,6 +29,8 @@ CHATS: list[Chat] = [
     [user("coffee and tea ?"), assistant("coffee ."), user("then have coffee and cake and a nice day")],
 ]
 TARGETS = ["then have tea .", "i like red cake and blue tea and coffee", "tea", "what ?", "one two three"]
+
+PAIRS = list(zip(CHATS, TARGETS, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,27 @@ def test_an_end_of_turn_that_is_also_the_padding_is_still_scored(tmp_path: Path)
         assert score.total == pytest.approx(by_hand.sum(), abs=1e-4 * len(by_hand))
 
 
+@pytest.mark.parametrize("at_once", [1, 60, 150])
+def test_scores_are_the_same_however_few_tokens_are_read_at_once(
+    engine: HF, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    pairs = [(chat, target) for chat in CHATS for target in TARGETS]
+    chats, targets = [chat for chat, _ in pairs], [target for _, target in pairs]
+    at_leisure = totals(engine.log_prob(chats, targets))
+    read: list[torch.Size] = []
+    forward = engine.model.forward
+
+    def watching(*args: object, **kwargs: torch.Tensor) -> object:
+        read.append(kwargs["input_ids"].shape)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(module, "READ_AT_ONCE", at_once)
+    monkeypatch.setattr(engine.model, "forward", watching)
+    assert totals(engine.log_prob(chats, targets)) == pytest.approx(at_leisure, abs=1e-4)
+    assert all(rows == 1 or rows * length <= at_once for rows, length in read)
+    assert len(read) > 4
+
+
 @pytest.mark.parametrize("at_once", [1, 600, 3000])
 def test_scores_are_the_same_however_few_logits_fit(engine: HF, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     pairs = [(chat, target) for chat in CHATS for target in TARGETS]
@@ -218,7 +241,8 @@ def test_a_request_that_is_there_twice_is_spoken_once(engine: HF, monkeypatch: p
 
     monkeypatch.setattr(engine.model, "forward", watching)
     replies = engine.generate([Request(CHATS[0], Sampling(1.0, max_tokens=4), 2)] * 5)
-    assert len(set(map(repr, replies))) == 1
+    greedy = engine.generate([Request(CHATS[0], Sampling(max_tokens=4), index) for index in range(5)])
+    assert len(set(map(repr, replies))) == len(set(map(repr, greedy))) == 1
     assert set(rows) == {1}
 
 
@@ -278,6 +302,43 @@ def test_the_ends_of_the_unit_interval_draw_tokens_that_can_be_drawn(luck: float
     probs, edge = torch.tensor([[0.0, 0.5, 0.25, 0.25, 0.0]]), torch.tensor([[luck]])
     assert module._drawn_from_nucleus(probs, 0.9, edge).item() in {1, 2, 3}
     assert module._drawn(probs, edge).item() in {1, 2, 3}
+
+
+def test_a_prompt_that_leaves_no_room_fails_and_one_more_token_of_context_is_one_word(tmp_path: Path) -> None:
+    engine = HF(tiny_model(tmp_path), device="cpu")
+    prompt = len(engine.template.prompt(CHATS[0]))
+    for limit, said in [(prompt, None), (prompt + 1, 1)]:
+        engine.limit = limit
+        [reply] = engine.generate([Request(CHATS[0], Sampling(max_tokens=5))])
+        assert (reply.completion_tokens if isinstance(reply, Completion) else None) == said
+
+
+def test_a_turn_that_ends_with_its_last_allowed_token_was_not_cut_off(engine: HF) -> None:
+    requests = [Request(CHATS[0], Sampling(1.0, max_tokens=100), index) for index in range(10)]
+    ended = [reply for reply in engine.generate(requests) if isinstance(reply, Completion) and reply.finish == "stop"]
+    assert ended
+    for index, reply in enumerate(engine.generate(requests)):
+        assert isinstance(reply, Completion)
+        for allowed in (reply.completion_tokens, reply.completion_tokens - 1):
+            [again] = engine.generate([Request(CHATS[0], Sampling(1.0, max_tokens=max(allowed, 1)), index)])
+            assert isinstance(again, Completion)
+            assert (again.finish == "stop") == (reply.finish == "stop" and max(allowed, 1) == reply.completion_tokens)
+
+
+def test_a_model_with_learned_positions_does_not_see_the_padding(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(0)
+    size = {"vocab_size": len(tokenizer), "n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    GPT2LMHeadModel(GPT2Config(**size, **ids, initializer_range=0.2)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    engine = HF(tmp_path, device="cpu")
+    requests = [Request(chat, Sampling(0.9, 0.9, 8), index) for chat in CHATS for index in range(3)]
+    assert engine.generate(requests) == [engine.generate([request])[0] for request in requests]
+    by_hand = [log_softmax_by_hand(engine, *engine.template.target(*pair)).sum() for pair in PAIRS]
+    assert totals(engine.log_prob(CHATS, TARGETS)) == pytest.approx(by_hand, abs=1e-3)
 
 
 def test_a_context_of_a_few_tokens_left_cuts_the_reply_there(tmp_path: Path) -> None:
@@ -356,5 +417,6 @@ def test_random_chats_are_scored_in_order(engine: HF) -> None:
     targets = [" ".join(["cake"] * draw.randint(1, 20)) for _ in range(40)]
     scores = engine.log_prob(chats, targets)
     assert [score.tokens for score in scores] == [len(target.split()) + 1 for target in targets]
-    expected = [log_softmax_by_hand(engine, *engine.template.target(*pair)).sum() for pair in zip(chats, targets, strict=True)]
+    pairs = [engine.template.target(chat, target) for chat, target in zip(chats, targets, strict=True)]
+    expected = [log_softmax_by_hand(engine, context, target).sum() for context, target in pairs]
     assert totals(scores) == pytest.approx(expected, abs=2e-3)

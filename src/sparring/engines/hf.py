@@ -28,8 +28,12 @@ COMPACT_BELOW = 0.75
 """Rows that have ended are dropped from the cache once the share still speaking falls below this."""
 LIKELIEST = 64
 """Tokens among which a nucleus is looked for first."""
+READ_AT_ONCE = 2**11
+"""Most tokens a scoring batch may read, padding included: a CPU's caches hold no more activations."""
 LOGITS_AT_ONCE = 2**25
 """Most logits a scoring batch may hold (128 MB in float32)."""
+GPU_TAKES = 8
+"""How many times more of both a GPU takes at once."""
 
 
 class HF:
@@ -131,7 +135,7 @@ class HF:
             else:
                 fitting.append(at)
         fitting.sort(key=lambda at: (len(pairs[at][0]) + len(pairs[at][1]), len(pairs[at][1])))
-        for batch in self._scoring_batches(fitting, [len(target) for _, target in pairs]):
+        for batch in self._scoring_batches(fitting, pairs):
             for at, total in zip(batch, self._score([pairs[at] for at in batch]), strict=True):
                 results[at] = LogProb(total, len(pairs[at][1]))
         return results
@@ -153,23 +157,30 @@ class HF:
         starts, lengths = [len(context) - 1 for context, _ in pairs], [len(target) for _, target in pairs]
         first = torch.tensor(starts, device=self.device)[:, None]
         predicting = (at >= first) & (at < first + torch.tensor(lengths, device=self.device)[:, None])
-        head = self.model.get_output_embeddings()
-        with head.register_forward_pre_hook(lambda _, hidden: (hidden[0][predicting],)):
+
+        def cut(_: Any, hidden: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            return (hidden[0][predicting],)
+
+        with self.model.get_output_embeddings().register_forward_pre_hook(cut):
             logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits
         losses = cross_entropy(logits.float(), ids[:, 1:][predicting], reduction="none").double()
         return (-torch.stack([row.sum() for row in losses.split(lengths)])).tolist()
 
-    def _scoring_batches(self, order: list[int], target_lengths: list[int]) -> Iterator[list[int]]:
-        """Cut `order` into batches of at most `rows` whose target logits fit into LOGITS_AT_ONCE."""
-        most = LOGITS_AT_ONCE // self.model.config.get_text_config().vocab_size
+    def _scoring_batches(self, order: list[int], pairs: Sequence[tuple[list[int], list[int]]]) -> Iterator[list[int]]:
+        """Cut `order`, shortest first, into batches of at most `rows` that keep READ_AT_ONCE and LOGITS_AT_ONCE."""
+        times = 1 if self.device == "cpu" else GPU_TAKES
+        most_read = times * READ_AT_ONCE
+        most_scored = times * LOGITS_AT_ONCE // self.model.config.get_text_config().vocab_size
         batch: list[int] = []
-        tokens = 0
+        scored = 0
         for at in order:
-            if batch and (len(batch) == self.rows or tokens + target_lengths[at] > most):
+            context, target = pairs[at]
+            read = (len(batch) + 1) * (len(context) + len(target))
+            if batch and (len(batch) == self.rows or read > most_read or scored + len(target) > most_scored):
                 yield batch
-                batch, tokens = [], 0
+                batch, scored = [], 0
             batch.append(at)
-            tokens += target_lengths[at]
+            scored += len(target)
         if batch:
             yield batch
 
@@ -264,7 +275,8 @@ def _drawn_from_nucleus(probs: torch.Tensor, top_p: float, luck: torch.Tensor) -
 
 def _drawn_from_sorted(probs: torch.Tensor, order: torch.Tensor, top_p: float, luck: torch.Tensor) -> torch.Tensor:
     nucleus = probs * (probs.cumsum(dim=1) - probs < top_p)
-    return order.gather(1, _drawn(nucleus, luck)[:, None])[:, 0]
+    last = (nucleus > 0).sum(dim=1) - 1  # a sum made in parallel, on a GPU, may still rise by a rounding after it
+    return order.gather(1, torch.minimum(_drawn(nucleus, luck), last)[:, None])[:, 0]
 
 
 def _luck_of(row: _Row) -> float:

@@ -226,9 +226,7 @@ class StarGateLoop:
         tell: Tell,
     ) -> StarGateLoop:
         """Read the prompts and open the engines. Raises SettingsError for a missing file, EngineError for an engine."""
-        names = ["ask", "play", "oracle", "judge", "persona", "personalise", "neutral"]
-        texts = read_prompts(prompts, *names, *(["content"] if settings.check_content else []))
-        examples = read_examples(prompts / "personas_examples.jsonl")
+        texts, examples = read_texts(settings, prompts)
         loop = StarGateLoop(settings, texts, Stages(run, tell, settings.max_failed, run), examples, open_engine, health)
         loop.check_engines()
         return loop
@@ -453,6 +451,13 @@ def _value(row: Row) -> float | None:
     if any(part is None for part in parts) or row["log_prob"] <= parts[2]:
         return None
     return row["log_prob"] - parts[1]
+
+
+def read_texts(settings: StarGate, folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the prompts of a folder by name, and its example personas. Raises SettingsError for a missing file."""
+    names = ["ask", "play", "oracle", "judge", "persona", "personalise", "neutral"]
+    prompts = read_prompts(folder, *names, *(["content"] if settings.check_content else []))
+    return prompts, read_examples(folder / "personas_examples.jsonl")
 
 
 def read_examples(path: Path) -> list[str]:
