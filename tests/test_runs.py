@@ -198,6 +198,7 @@ def test_changed_settings_are_refused_one_line_a_key_with_what_is_there_already(
 
 
 def test_a_refused_run_is_left_as_it_was_and_can_be_gone_on_with(run: Run) -> None:
+    run.json("begun.json", dict)
     run.close()
     before = (run.path / "run.json").read_bytes()
     with pytest.raises(RunError) as caught:
@@ -208,12 +209,14 @@ def test_a_refused_run_is_left_as_it_was_and_can_be_gone_on_with(run: Run) -> No
 
 
 def test_other_seeds_are_other_settings(run: Run) -> None:
+    run.json("begun.json", dict)
     run.close()
     with pytest.raises(RunError, match=r"seeds: \[0\] -> \[1\]"):
         Run.open(run.path, "star-gate", SETTINGS, "", [1])
 
 
 def test_free_settings_may_change_and_the_record_follows(run: Run) -> None:
+    run.json("begun.json", dict)
     run.close()
     changed = {**SETTINGS, "train": {"lr": 1e-5, "device": "cuda", "workers": 4}}
     with pytest.raises(RunError, match=r"train\.workers: \(none\) -> 4"):
@@ -223,11 +226,18 @@ def test_free_settings_may_change_and_the_record_follows(run: Run) -> None:
 
 
 def test_a_free_name_covers_what_is_under_it_and_not_what_only_begins_like_it(run: Run) -> None:
+    run.json("begun.json", dict)
     run.close()
     with begin(run.path, {**SETTINGS, "train": {"lr": 2.0, "device": "cpu"}}, free=frozenset({"train"})):
         pass
     with pytest.raises(RunError, match="rounds: 2 -> 9"):
         begin(run.path, {**SETTINGS, "rounds": 9}, free=frozenset({"train", "round"}))
+
+
+def test_a_run_that_holds_nothing_yet_takes_over_the_settings_of_the_mended_command(run: Run) -> None:
+    run.close()
+    with begin(run.path, {**SETTINGS, "rounds": 3}):
+        assert Run(run.path).record["settings"]["rounds"] == 3
 
 
 def test_a_run_of_another_recipe_is_refused(run: Run) -> None:

@@ -192,25 +192,29 @@ class Run(Folder):
         write_whole(self.path / "failures.jsonl", lambda path: write_lines(path, rows))
 
     def _agree(self, wanted: Row, free: frozenset[str]) -> None:
-        """Refuse a record that differs from `wanted` in what touches results; take over what is free."""
+        """Refuse a record that differs from `wanted` in what touches results; take over what is free.
+
+        A run that holds nothing yet takes over everything: the command that failed at the door can be mended.
+        """
         if self.record["recipe"] != wanted["recipe"]:
             raise RunError(f"{self.path} is a run of {self.record['recipe']!r}, not of {wanted['recipe']!r}")
         changed = _differences(self.record["settings"], wanted["settings"])
         changed |= _differences({"seeds": self.record.get("seeds")}, {"seeds": wanted["seeds"]})
         bound = [line for key, line in changed.items() if not any(f"{key}.".startswith(f"{name}.") for name in free)]
-        if bound:
+        made = [name for name in os.listdir(self.path) if name != "run.json" and not name.startswith(".")]
+        if bound and made:
             raise RunError(self._refusal(bound))
         now = _provenance()
         for line in _differences({key: self.record.get(key) for key in now}, now).values():
             log.warning("run %s goes on with other code: %s", self.path, line)
         if changed:
-            self.record["settings"] = wanted["settings"]
+            self.record |= wanted
             write_whole(self.path / "run.json", lambda path: write_json(path, self.record))
 
     def _refusal(self, changed: list[str]) -> str:
         made = [stage for stage in self.seconds() if (self.path / stage).exists()]
         lines = [f"{self.path} was made with other settings:", *(f"  {line}" for line in changed)]
-        lines.append(f"it holds {', '.join(made) or 'no stage yet'}; take another folder, or delete this one")
+        lines.append(f"it holds {', '.join(made) or 'no finished stage'}; take another folder, or delete this one")
         return "\n".join(lines)
 
 

@@ -28,6 +28,12 @@ def words(of: Template, ids: list[int]) -> list[str]:
     return of.tokenizer.convert_ids_to_tokens(ids)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said once a process must be sayable in each test."""
+    monkeypatch.setattr("sparring.engines.template._folded", set())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_assistant_span_is_its_words_and_its_end_of_turn_and_nothing_else(family: str) -> None:
     of, end_of_turn = template(family), TEMPLATES[family][1]

@@ -59,7 +59,7 @@ def test_an_opening_that_names_nobody_gives_none(text: str) -> None:
     assert first_name(text) is None
 
 
-def test_the_author_is_shown_two_examples_and_what_it_writes_is_the_persona() -> None:
+def test_what_the_author_writes_is_the_persona() -> None:
     seen: list[Request] = []
 
     def author(request: Request) -> str:
@@ -67,19 +67,27 @@ def test_the_author_is_shown_two_examples_and_what_it_writes_is_the_persona() ->
         return "  I'm JO. I sail.  "
 
     role = Role("author", Scripted(author), Sampling(1.4, 0.9))
-    [persona] = run([("p", write_persona("p", 4, ("I'm A {b}.", "I'm B."), role, "{example_1} and {example_2}, {x}"))])
+    [persona] = run([("p", write_persona("p", 4, role, "Like I'm A {b}.", set()))])
     assert persona == Persona("p", "Jo", "I'm JO. I sail.")
-    assert seen[0].chat == [user("I'm A {b}. and I'm B., {x}")]  # braces in a value stay braces
+    assert seen[0].chat == [user("Like I'm A {b}.")]
     assert seen[0].sample_index == 4
 
 
 def test_a_persona_without_a_name_is_a_failure_and_the_others_are_written() -> None:
-    author = Role("author", Scripted(lambda r: "Somebody who sails." if r.sample_index == 1 else "I'm JO. I sail."))
-    flows = [(f"p{i}", write_persona(f"p{i}", i, ("a", "b"), author, "{example_1}{example_2}")) for i in range(3)]
+    texts = ["I'm JO. I sail.", "Somebody who sails.", "I'm ED. I sail."]
+    author = Role("author", Scripted(lambda r: texts[r.sample_index]))
+    taken: set[str] = set()
+    flows = [(f"p{i}", write_persona(f"p{i}", i, author, "Write.", taken)) for i in range(3)]
     results = run(flows)
     assert results[1] == Failure("p1", "persona without a first name", "Somebody who sails.")
     assert [result.id for result in results] == ["p0", "p1", "p2"]
     assert [isinstance(result, Persona) for result in results] == [True, False, True]
+
+
+def test_a_persona_written_twice_counts_once() -> None:
+    author, taken = Role("author", Scripted(lambda r: "I'm JO. I sail.")), set[str]()
+    results = run([(f"p{i}", write_persona(f"p{i}", i, author, "Write.", taken)) for i in range(2)])
+    assert results == [Persona("p0", "Jo", "I'm JO. I sail."), Failure("p1", "persona repeated", "I'm JO. I sail.")]
 
 
 def refusing(request: Request) -> Completion:

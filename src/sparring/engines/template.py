@@ -17,6 +17,8 @@ from sparring.errors import EngineError
 from sparring.types import Chat, assistant, system, user
 
 log = logging.getLogger("sparring")
+_folded: set[str] = set()
+"""Templates of which it was said that they take no system message."""
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -107,7 +109,9 @@ class Template:
             text = ""
         if "sparring-probe" in text:
             return True
-        log.warning("the chat template of %r takes no system message; it goes into the first user turn", self.name)
+        if self.tokenizer.chat_template not in _folded:  # once, not once a round's checkpoint
+            _folded.add(self.tokenizer.chat_template)
+            log.warning("the chat template of %r takes no system message; it goes into the first user turn", self.name)
         return False
 
     def _end_of_turn(self, ids: list[int], start: int, end: int) -> int:

@@ -77,6 +77,8 @@ class Exam:
         own = {row["situation"]: row["text"] for row in answers if row["voice"] == "own"}
         against = m_0.answers if m_0 else own
         metrics = log_prob_metrics(signals, controls)
+        if m_0 is None:
+            metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own))  # against itself, by definition
         found, judge = self._judged(stages, [row for row in answers if m_0 or row["voice"] != "own"], against)
         metrics |= found
         if self.health:

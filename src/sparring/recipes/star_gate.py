@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from sparring.engines.base import Generator, Scorer
 from sparring.errors import DataError, EngineError, RolloutError, SettingsError
 from sparring.evals.asking import Exam, Examined, Health
-from sparring.flow import Flow, Role
+from sparring.flow import Flow, Role, render
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
 from sparring.rollouts.situation import Persona, Situation, check_content, oracle_response, write_persona
@@ -37,7 +37,7 @@ from sparring.select import random_k, top_k
 from sparring.settings import Settings
 from sparring.signals.logprob import log_probs
 from sparring.stages import Stages, Tell, read_prompts
-from sparring.tasks import SPLITS, Split, Splits, check_disjoint
+from sparring.tasks import SPLITS, Split, Splits
 from sparring.training.canary import check_canary
 from sparring.types import Sampling
 
@@ -290,22 +290,20 @@ class StarGateLoop:
         """Return the personas of each split, written by the author; no text stands in two."""
         author = self.role("author", self.settings.roles.author)
         flows: list[tuple[str, Flow[Persona]]] = []
+        taken: set[str] = set()
         for split, count in zip(SPLITS, self.settings.personas, strict=True):
             for n in range(count):
                 id = f"persona-{split}-{n + 1}"
                 shown = random.Random(f"{self.settings.seed}/{id}").sample(list(self.examples), 2)
-                flows.append((id, write_persona(id, len(flows), (shown[0], shown[1]), author, self.prompts["persona"])))
+                asked = render(self.prompts["persona"], example_1=shown[0], example_2=shown[1])
+                flows.append((id, write_persona(id, len(flows), author, asked, taken)))
         rows = self.stages.roll_out("personas.jsonl", flows, asdict)
         if self.settings.check_content:
             written = [Persona(**row) for row in rows]
             oracle = self.role("oracle", self.settings.roles.oracle)
             checks = [(p.id, check_content(p, oracle, self.prompts["content"])) for p in written]
             rows = self.stages.roll_out("personas-checked.jsonl", checks, asdict)
-        splits: dict[Split, list[Persona]] = {
-            split: [Persona(**r) for r in rows if r["id"].startswith(f"persona-{split}-")] for split in SPLITS
-        }
-        check_disjoint(splits, what="personas", key=lambda persona: persona.text)
-        return splits
+        return {split: [Persona(**r) for r in rows if r["id"].startswith(f"persona-{split}-")] for split in SPLITS}
 
     def examine(self, t: int, policy: str, test: Sequence[Situation], m_0: Examined | None) -> Examined:
         """Evaluate m_t on held-out tasks and personas: log-probs with controls, win rates in a 2 x 2 table, health."""

@@ -65,13 +65,15 @@ def first_name(text: str) -> str | None:
     return found[1].title() if found[1].isupper() else found[1]
 
 
-def write_persona(id: str, index: int, examples: tuple[str, str], oracle: Role, prompt: str) -> Flow[Persona]:
-    """Have the oracle write one persona after two examples; fails if no first name can be read from it."""
-    asked = render(prompt, example_1=examples[0], example_2=examples[1])
-    text = yield from oracle.say([user(asked)], index)
+def write_persona(id: str, index: int, author: Role, prompt: str, taken: set[str]) -> Flow[Persona]:
+    """Have `author` write one persona; fails if no first name can be read from it, or its text is `taken`."""
+    text = yield from author.say([user(prompt)], index)
     name = first_name(text)
     if name is None:
         raise RolloutError("persona without a first name", text[:80])
+    if text in taken:  # it would stand in two splits, or twice in one
+        raise RolloutError("persona repeated", text[:80])
+    taken.add(text)
     return Persona(id, name, text)
 
 

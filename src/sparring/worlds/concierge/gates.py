@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-
+from sparring.engines.base import Request
+from sparring.engines.hf import HF
 from sparring.errors import GateError
-from sparring.types import Chat, assistant, user
+from sparring.types import Chat, Completion, Sampling, assistant, user
 from sparring.worlds.concierge import prompt
 from sparring.worlds.concierge.corpus import Mix, Turn, conversation, dialogue, opening, persona
 from sparring.worlds.concierge.health import conversation_health
@@ -45,8 +44,7 @@ def gates(path: str | Path, *, n: int = 200, seed: int = 0) -> dict[str, float]:
     questions_relevant             of those asked while a needed fact was unknown, the ones that ask for such a fact
     questions_repeated, questions_chit_chat   of all questions
     """
-    model = AutoModelForCausalLM.from_pretrained(path).eval()
-    speak = Speaker(model, AutoTokenizer.from_pretrained(path))
+    speak = Speaker(HF(path))
     rng = random.Random(f"gates {seed}")
     unseen = [task for task in TASKS.values() if task.split == "test" and task.kind == "specific"]
     cases = [(rng.choice(unseen), persona(rng)) for _ in range(n)]
@@ -63,39 +61,19 @@ def enforce(measured: dict[str, float], whose: str) -> None:
         raise GateError(f"{whose}: {what}. Train longer, or with another seed.")
 
 
+GREEDY = Sampling(max_tokens=40)
+
+
+@dataclass(frozen=True, slots=True)
 class Speaker:
-    """Continues chats with a model in this process; no more than the gates need."""
+    """The model under test, as the loop's own engine runs it."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
-        self.generate: Callable[..., object] = model.generate  # pyright: ignore[reportAttributeAccessIssue]
-        self.tokenizer = tokenizer
+    engine: HF
 
-    def render(self, chat: Chat) -> str:
-        """Return the chat as the model reads it, opened for its reply."""
-        turns = [{"role": str(message["role"]), "content": message["content"]} for message in chat]
-        return cast(str, self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-    @torch.inference_mode()
-    def __call__(
-        self, chats: Sequence[Chat], *, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        """Return one reply a chat."""
-        replies = [""] * len(chats)
-        order = sorted(range(len(chats)), key=lambda i: sum(len(m["content"]) for m in chats[i]))
-        torch.manual_seed(seed)
-        how: dict[str, Any] = {"do_sample": False}
-        if temperature:
-            how = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-        for start in range(0, len(order), 128):
-            rows = order[start : start + 128]
-            prompts = [self.render(chats[i]) for i in rows]
-            inputs = self.tokenizer(prompts, padding=True, add_special_tokens=False, return_tensors="pt")
-            ids, mask = cast(torch.Tensor, inputs["input_ids"]), cast(torch.Tensor, inputs["attention_mask"])
-            out = cast(torch.Tensor, self.generate(input_ids=ids, attention_mask=mask, max_new_tokens=32, **how))
-            texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-            for i, text in zip(rows, texts, strict=True):
-                replies[i] = text
-        return replies
+    def __call__(self, chats: Sequence[Chat], sampling: Sampling = GREEDY) -> list[str]:
+        """Return one reply a chat; of one that came to nothing, the empty text."""
+        replies = self.engine.generate([Request(chat, sampling, index) for index, chat in enumerate(chats)])
+        return [reply.text if isinstance(reply, Completion) else "" for reply in replies]
 
 
 Case = tuple[Task, Persona]
@@ -139,14 +117,14 @@ def _roleplay(speak: Speaker, rng: random.Random, cases: list[Case]) -> dict[str
 def _questions(speak: Speaker, cases: list[Case], seed: int) -> dict[str, float]:
     talks: list[list[Turn]] = [[] for _ in cases]
     for turn in range(3):
-        asked = speak([asking_chat(t, p, talk) for (t, p), talk in zip(cases, talks, strict=True)],
-                      temperature=0.9, top_p=0.9, seed=seed + turn)  # fmt: skip
+        sampling = Sampling(temperature=0.9, top_p=0.9, max_tokens=40, seed=seed + turn)
+        asked = speak([asking_chat(t, p, talk) for (t, p), talk in zip(cases, talks, strict=True)], sampling)
         heard = speak([roleplay_chat(t, p, talk, q) for (t, p), talk, q in zip(cases, talks, asked, strict=True)])
         for talk, question, reply in zip(talks, asked, heard, strict=True):
             talk.append((question, reply))
     total: Counter[str] = Counter()
     for (task, who), talk in zip(cases, talks, strict=True):
-        total.update(conversation_health(task.text, who.text, talk, None))  # type: ignore[arg-type]
+        total.update(conversation_health(task.text, who.text, talk, None))
     return {
         "asks_when_asked_to_ask": 1 - total["malformed"] / total["questions"],
         "questions_relevant": total["relevant"] / max(1, total["open"]),
