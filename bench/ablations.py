@@ -3,7 +3,7 @@
     python -m bench.ablations --seeds 0 1 2 --out runs/ablations
 
 Each run is a run directory of its own, so a stopped measurement goes on where it was. Intervals are over pairs of task
-and persona of all seeds together.
+and persona of all seeds together; for the win rate also over tasks, which is wider and says more about new tasks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +29,12 @@ ARMS: dict[str, list[str]] = {
     "neutral closing instruction": ["closing_instruction=neutral"],
     "information gain as signal": ["signal=information_gain"],
 }
-COLUMNS = {"own": "win rate", "questions_alone": "m_0 answers both", "answers_alone": "m_0 asks in both"}
+COLUMNS = {
+    "own": "win rate",
+    "by task": "win rate, interval over tasks",
+    "questions_alone": "m_0 answers both",
+    "answers_alone": "m_0 asks in both",
+}
 
 
 def main() -> None:
@@ -40,7 +46,9 @@ def main() -> None:
     options = parser.parse_args()
     jobs = [(arm, seed) for seed in options.seeds for arm in options.arms]
     with ThreadPoolExecutor(options.at_once) as pool:
-        list(pool.map(lambda job: _run(*job, options.out), jobs))
+        failed = [name for name in pool.map(lambda job: _run(*job, options.out), jobs) if name]
+    if failed:  # an average over the seeds that went well would flatter
+        raise SystemExit(f"no table: {', '.join(failed)} failed; their logs are in {options.out}")
     for line in _table(options.arms, options.seeds, options.out):
         print(line)
 
@@ -49,7 +57,8 @@ def _folder(arm: str, seed: int, out: Path) -> Path:
     return out / f"{arm.partition(' (')[0].replace(' ', '-').lower()}-seed-{seed}"
 
 
-def _run(arm: str, seed: int, out: Path) -> None:
+def _run(arm: str, seed: int, out: Path) -> str | None:
+    """Run one arm with one seed; return its name if it failed."""
     folder = _folder(arm, seed, out)
     command = [sys.executable, "-m", "sparring", "run", "star-gate", "--json", "--out", str(folder), f"seed={seed}"]
     log = out / f"{folder.name}.log"
@@ -59,6 +68,7 @@ def _run(arm: str, seed: int, out: Path) -> None:
             [*command, *ARMS[arm]], stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
     print(f"{folder.name}: exit status {done.returncode}", file=sys.stderr, flush=True)
+    return folder.name if done.returncode else None
 
 
 def _table(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str]:
@@ -66,8 +76,7 @@ def _table(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str
     yield f"|---|---|{'---|' * (len(COLUMNS) + 3)}"
     for arm in arms:
         folders = [_folder(arm, seed, out) for seed in seeds]
-        folders = [folder for folder in folders if (folder / "summary.json").exists()]
-        rounds = len(read_json(folders[0] / "summary.json")["rounds"]) if folders else 0
+        rounds = len(read_json(folders[0] / "summary.json")["rounds"])
         for t in range(rounds):
             wins = [_figure(_win_rate(folders, t, voice), 100) for voice in COLUMNS]
             means = [
@@ -84,18 +93,18 @@ def _table(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str
 
 def _by_seed(arm: str, folders: Sequence[Path], rounds: int) -> Iterator[str]:
     wins = [read_json(folder / "summary.json")["rounds"][-1]["metrics"]["win_rate"]["value"] for folder in folders]
-    if wins:
-        yield f"| {arm}, by seed | {rounds - 1} | {' / '.join(f'{100 * win:.1f}' for win in wins)} | | | | | |"
+    yield f"| {arm}, by seed | {rounds - 1} | {' / '.join(f'{100 * win:.1f}' for win in wins)} | | | | | |"
 
 
 def _win_rate(folders: Sequence[Path], t: int, voice: str) -> Interval | None:
-    rows = [
-        ((folder.name, row["situation"]), row["value"])
-        for folder in folders
-        for row in read_lines(folder / f"round-{t}" / "test-verdicts.jsonl")
-        if row["voice"] == voice and row["value"] is not None
-    ]
-    return mean_interval({pair: [value] for pair, value in rows})
+    """Return a win rate over all seeds; `by task` is that of the model's own answers, its 50 tasks drawn anew."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for folder in folders:
+        for row in read_lines(folder / f"round-{t}" / "test-verdicts.jsonl"):
+            if row["voice"] == ("own" if voice == "by task" else voice) and row["value"] is not None:
+                task = row["situation"].split()[0]
+                values[("", task) if voice == "by task" else (folder.name, row["situation"])].append(row["value"])
+    return mean_interval(values)
 
 
 def _pooled(folders: Sequence[Path], t: int, name: str) -> Interval | None:

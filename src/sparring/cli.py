@@ -28,8 +28,8 @@ world_app = typer.Typer(no_args_is_help=True, help="The embedded worlds.")
 app.add_typer(world_app, name="world")
 
 RECIPES = ("star-gate",)
-FREE = frozenset({"max_failed"})
-"""Settings that touch no result, so a run may go on with other values."""
+FREE = frozenset({"max_failed", "training.max_truncated", "training.rows_per_device"})
+"""Settings with which a run may go on: they bound failures and memory, and choose no result."""
 
 
 @app.callback()
@@ -40,7 +40,7 @@ def sparring() -> None:
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; the same command resumes it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print events and the summary as JSON lines.")] = False,
@@ -87,8 +87,10 @@ def run_star_gate(config: Path | None, overrides: list[str], out: Path, as_json:
     tasks, prompts = star_gate_tasks(settings), star_gate_prompts(settings)
     read_texts(settings, prompts)
     seeds = [settings.seed]
+    # What training was refused or failed with may be mended as long as nothing is trained.
+    free = FREE if any(out.glob("round-*/checkpoint")) else FREE | {"training"}
     with (
-        Run.open(out, "star-gate", settings.model_dump(mode="json"), " ".join(sys.argv), seeds, free=FREE) as kept,
+        Run.open(out, "star-gate", settings.model_dump(mode="json"), " ".join(sys.argv), seeds, free=free) as kept,
         narrator(out, as_json) as tell,
     ):
         if world:

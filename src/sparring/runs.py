@@ -93,8 +93,9 @@ class Folder:
         if not self._journal.locked:
             raise RunError(f"{path} does not exist, and the run is open for reading only")
         started = time.monotonic()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make(path)
+        with _room_on_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make(path)
         self._journal.add(path, time.monotonic() - started)
         return path
 
@@ -281,12 +282,17 @@ def write_whole(path: Path, fill: Callable[[Path], None]) -> None:
         temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             fill(temp)
-            for part in [temp, *temp.rglob("*")]:
-                _sync(part)
-            os.replace(temp, path)
-            _sync(path.parent)
+            rename_whole(temp, path)
         finally:
             _remove(temp)
+
+
+def rename_whole(temp: Path, path: Path) -> None:
+    """Rename a finished file or folder to the name that says it is whole, with all of it on disk before."""
+    for part in [temp, *temp.rglob("*")]:
+        _sync(part)
+    os.replace(temp, path)
+    _sync(path.parent)
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

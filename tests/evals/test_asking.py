@@ -190,7 +190,9 @@ def examined(folder: Path, t: int, voices: Mapping[str, Role], m_0: Examined | N
     with Run.open(folder, "test", {}, "") as kept:
         stages = Stages(kept, lambda event: None, 0.9, kept).within(f"round-{t}")
         asked = {"situations": SITUATIONS, "scorer": Scripted(lambda _: "", names_heard), **changes}
-        exam = Exam(judge=Role("judge", Scripted(judge)), judge_prompt="{a}|{b}", health=counted, seed=0, **asked)
+        exam = Exam(
+            judge=Role("judge", Scripted(judge)), judge_prompt="{a}|{b}", health=counted, seed=0, samples=2, **asked
+        )
         return exam.take(stages, conversations(), voices, m_0)
 
 
@@ -261,7 +263,7 @@ def test_an_unreadable_judge_leaves_the_win_rate_unknown(tmp_path: Path) -> None
     m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
     with Run.open(tmp_path, "test", {}, "") as kept:
         mute = Role("judge", Scripted(lambda _: "Both are fine."))
-        exam = Exam(SITUATIONS, Scripted(lambda _: "", names_heard), mute, "{a}|{b}", None, 0)
+        exam = Exam(SITUATIONS, Scripted(lambda _: "", names_heard), mute, "{a}|{b}", None, 0, 2)
         stages = Stages(kept, lambda event: None, 0.9, kept).within("round-1")
         found = exam.take(stages, conversations(), {"own": answering(GOOD)}, m_0)
     assert found.metrics["win_rate"] is None

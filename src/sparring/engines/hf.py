@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils.logging import disable_progress_bar
 
 from sparring.engines.base import Request
 from sparring.engines.template import Template, end_tokens
@@ -46,6 +47,9 @@ class HF:
         self.name, self.rows, self.batch_size = str(model), rows, 4 * rows
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
+        self.rounding = 1e-3 if dtype == torch.float32 else 5e-2
+        """Nats a token by which a float32 scorer of the same weights may differ."""
+        disable_progress_bar()  # it would write across whoever shows progress here
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.name)
             loaded: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=dtype)

@@ -8,9 +8,9 @@ this user. Intervals are over pairs of task and persona: conversations of one pa
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sparring.engines.base import Scorer
@@ -39,7 +39,9 @@ class Examined:
     answers: dict[str, str]
     """The model's own answer after it, by pair."""
     judge: dict[str, dict[str, float | None]] = field(default_factory=lambda: dict[str, dict[str, float | None]]())
-    """How far the judge can be trusted, by comparison: ties, unreadable, position_bias."""
+    """How far the judge can be trusted, by comparison: ties, unreadable, spoiled, position_bias."""
+    failed: dict[str, int] = field(default_factory=lambda: dict[str, int]())
+    """Conversations that failed, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Exam:
     judge_prompt: str
     health: Health | None
     seed: int
+    samples: int
+    """Conversations a pair."""
 
     def take(
         self, stages: Stages, conversations: Sequence[Conversation], voices: Mapping[str, Role], m_0: Examined | None
@@ -76,7 +80,9 @@ class Exam:
         answers = self._answers(stages, chosen, voices, m_0)
         own = {row["situation"]: row["text"] for row in answers if row["voice"] == "own"}
         against = m_0.answers if m_0 else own
-        metrics = log_prob_metrics(signals, controls)
+        kinds = {s.id: s.task.kind for s in self.situations}
+        metrics = log_prob_metrics(signals, controls, kinds)
+        metrics["conversations_held"] = self._held(conversations)
         if m_0 is None:
             metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own))  # against itself, by definition
         found, judge = self._judged(stages, [row for row in answers if m_0 or row["voice"] != "own"], against)
@@ -84,7 +90,16 @@ class Exam:
         if self.health:
             after = {chosen[pair].id: text for pair, text in own.items()}
             metrics |= health_metrics(health_rows(conversations, after, self.health), after)
-        return Examined(metrics, chosen, own, judge)
+        return Examined(metrics, chosen, own, judge, self._failed(stages))
+
+    def _held(self, conversations: Sequence[Conversation]) -> Interval | None:
+        """Return the share of conversations that did not fail, over all pairs."""
+        held = Counter(conversation.situation.id for conversation in conversations)
+        return mean_interval({s.id: [held[s.id] / self.samples] for s in self.situations})
+
+    def _failed(self, stages: Stages) -> dict[str, int]:
+        failures = stages.run.failures.get(stages.folder.stage("test-conversations.jsonl"), [])
+        return dict(Counter(failure.reason for failure in failures))
 
     def _chosen(self, conversations: Sequence[Conversation]) -> dict[str, Conversation]:
         by_pair: dict[str, list[Conversation]] = defaultdict(list)
@@ -106,35 +121,37 @@ class Exam:
         self, stages: Stages, answers: Sequence[Row], against: Mapping[str, str]
     ) -> tuple[Metrics, dict[str, Any]]:
         by_id = {s.id: s for s in self.situations}
+        texts = {(row["voice"], row["situation"]): row["text"] for row in answers}
         flows = [
-            (
-                f"{row['situation']} {row['voice']}",
-                self._verdict(by_id[row["situation"]], row, against[row["situation"]]),
-            )
-            for row in answers
-            if row["situation"] in against
+            (f"{pair} {voice}", self._verdict(by_id[pair], voice, texts.get((voice, pair)), theirs))
+            for voice in dict.fromkeys(row["voice"] for row in answers)
+            for pair, theirs in against.items()
         ]
         rows = stages.roll_out("test-verdicts.jsonl", flows, dict)
         metrics: Metrics = {}
         judge: dict[str, Any] = {}
         for voice in dict.fromkeys(row["voice"] for row in rows):
             items = [
-                Verdicts(by_id[r["situation"]], r["ours_first"], r["theirs_first"]) for r in rows if r["voice"] == voice
+                Verdicts(by_id[r["situation"]], r["ours_first"], r["theirs_first"], r["spoiled"])
+                for r in rows
+                if r["voice"] == voice
             ]
             name = "win_rate" if voice == "own" else f"win_rate_{voice}"
             found = win_rate(items)
             metrics[name] = found.win_rate
-            judge[name] = {"ties": found.ties, "unreadable": found.unreadable, "position_bias": found.position_bias}
-            for kind in (
-                sorted({i.situation.task.kind for i in items if i.situation.task.kind}) if voice == "own" else ()
-            ):
-                metrics[f"win_rate_{kind}"] = win_rate([i for i in items if i.situation.task.kind == kind]).win_rate
+            judge[name] = {key: value for key, value in asdict(found).items() if key != "win_rate"}
+            for kind in _kinds(i.situation.task.kind for i in items) if voice == "own" else ():
+                those = [item for item in items if item.situation.task.kind == kind]
+                metrics[f"win_rate_on_{kind}"] = win_rate(those).win_rate
         return metrics, judge
 
-    def _verdict(self, situation: Situation, row: Row, theirs: str) -> Flow[Row]:
-        verdicts = yield from compare(situation, row["text"], theirs, self.judge, self.judge_prompt)
-        both = {"ours_first": verdicts.ours_first, "theirs_first": verdicts.theirs_first, "value": verdicts.value}
-        return {"situation": situation.id, "voice": row["voice"], "kind": situation.task.kind, **both}
+    def _verdict(self, situation: Situation, voice: str, ours: str | None, theirs: str) -> Flow[Row]:
+        if ours is None:
+            found = Verdicts(situation, None, None, spoiled=True)
+        else:
+            found = yield from compare(situation, ours, theirs, self.judge, self.judge_prompt)
+        row = {"situation": situation.id, "voice": voice, "kind": situation.task.kind, "value": found.value}
+        return row | {"ours_first": found.ours_first, "theirs_first": found.theirs_first, "spoiled": found.spoiled}
 
 
 def _answer(pair: str, voice: str, conversation: Conversation, role: Role) -> Flow[Row]:
@@ -173,10 +190,20 @@ def log_prob_rows(scorer: Scorer, conversations: Sequence[Conversation], seed: i
     ]
 
 
-def log_prob_metrics(rows: Sequence[Row], controls: Sequence[Row]) -> Metrics:
-    """Return mean log-probs of the oracle's response, in nats, each with its interval over pairs."""
+def log_prob_metrics(rows: Sequence[Row], controls: Sequence[Row], kinds: Mapping[str, str | None]) -> Metrics:
+    """Return mean log-probs of the oracle's response, in nats, each with its interval over pairs.
+
+    `kinds` gives the kind of a pair's task; where there are kinds, the mean is given for each of them too.
+    """
     both = [row | {"about_user": row["heard"] - row["shuffled"]} for row in rows if _known(row, "heard", "shuffled")]
-    return {
+    floors = {row["situation"]: row["floor"] for row in controls}
+    told = [row | {"gain": row["heard"] - floors[row["situation"]]} for row in rows if _known(row, "heard")]
+    by_kind = {
+        f"oracle_log_prob_on_{kind}": over_pairs([row for row in rows if kinds[row["situation"]] == kind], "heard")
+        for kind in _kinds(kinds.values())
+    }
+    return by_kind | {
+        "experimental_minus_floor": over_pairs(told, "gain"),
         "oracle_log_prob": over_pairs(rows, "heard"),
         "oracle_log_prob_shuffled": over_pairs(rows, "shuffled"),
         "experimental_minus_shuffled": over_pairs(both, "about_user"),
@@ -202,8 +229,10 @@ def health_metrics(rows: Sequence[Row], answered: Iterable[str]) -> Metrics:
     """Return the shares that tell early whether a loop is sound.
 
     `questions_relevant`: of the questions asked while the task still needed a fact, those that asked for one.
-    `questions_chit_chat`, `questions_malformed`: of all questions. `facts_right`, `facts_invented` (asserted, neither
-    told nor true), `facts_open` (the neutral word): of the facts the task needs, in the answers of `answered` alone.
+    `questions_chit_chat`, `questions_malformed`, `questions_repeated` (asked before in other words): of all questions
+    in conversations that did not fail. `facts_right`, `facts_invented` (asserted, neither told nor true),
+    `facts_garbled` (told, and yet wrong), `facts_open` (the neutral word): of the facts that the task needs, in the
+    answers of `answered` alone.
     """
     ids = set(answered)
     after = [row for row in rows if row["id"] in ids]
@@ -211,8 +240,10 @@ def health_metrics(rows: Sequence[Row], answered: Iterable[str]) -> Metrics:
         "questions_relevant": share_over_pairs(rows, "relevant", "open"),
         "questions_chit_chat": share_over_pairs(rows, "chit_chat", "questions"),
         "questions_malformed": share_over_pairs(rows, "malformed", "questions"),
+        "questions_repeated": share_over_pairs(rows, "repeated", "questions"),
         "facts_right": share_over_pairs(after, "facts_right", "needed"),
         "facts_invented": share_over_pairs(after, "facts_invented", "needed"),
+        "facts_garbled": share_over_pairs(after, "facts_garbled", "needed"),
         "facts_open": share_over_pairs(after, "hedged", "needed"),
         "answers_valid": over_pairs(after, "is_answer"),
     }
@@ -238,6 +269,10 @@ def _by_pair(rows: Sequence[Row], key: str) -> dict[str, list[float]]:
         if row[key] is not None:
             values[row["situation"]].append(row[key])
     return values
+
+
+def _kinds(kinds: Iterable[str | None]) -> list[str]:
+    return sorted({kind for kind in kinds if kind is not None})
 
 
 def _known(row: Row, *keys: str) -> bool:

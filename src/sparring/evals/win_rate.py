@@ -30,10 +30,15 @@ class Verdicts:
     """With ours as A. None: unreadable."""
     theirs_first: Choice | None
     """With ours as B. None: unreadable."""
+    spoiled: bool = False
+    """There is no answer of ours to judge: every conversation failed, or the answer did. That is a loss, or a policy
+    would gain by breaking off where it does badly."""
 
     @property
     def value(self) -> float | None:
         """1 a win, 0.5 a tie, 0 a loss, averaged over the readable orders; None if neither could be read."""
+        if self.spoiled:
+            return 0.0
         first = None if self.ours_first is None else WORTH[self.ours_first]
         second = None if self.theirs_first is None else 1 - WORTH[self.theirs_first]
         readable = [worth for worth in (first, second) if worth is not None]
@@ -65,7 +70,10 @@ def read_verdict(text: str) -> Choice | None:
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """How often ours was preferred to theirs, and how far the judge can be trusted on it."""
+    """How often ours was preferred to theirs, and how far the judge can be trusted on it.
+
+    All shares are of the pairs where theirs could be had.
+    """
 
     win_rate: Interval | None
     """Share of wins, a tie counting a half; interval over pairs of task and persona."""
@@ -73,19 +81,22 @@ class WinRate:
     """Share of the readable verdicts."""
     unreadable: float | None
     """Share of all verdicts."""
+    spoiled: float | None
+    """Share of the pairs without an answer of ours, counted as losses."""
     position_bias: float | None
     """Share of readable verdicts for the answer that stood first, less the share for the second: 0 is fair."""
 
 
 def win_rate(items: Sequence[Verdicts]) -> WinRate:
     values = {item.situation.id: [item.value] for item in items if item.value is not None}
-    verdicts = [choice for item in items for choice in (item.ours_first, item.theirs_first)]
+    spoiled = sum(item.spoiled for item in items) / len(items) if items else None
+    verdicts = [choice for item in items if not item.spoiled for choice in (item.ours_first, item.theirs_first)]
     readable = [choice for choice in verdicts if choice is not None]
     if not readable:
-        return WinRate(None, None, 1.0 if verdicts else None, None)
+        return WinRate(mean_interval(values), None, 1.0 if verdicts else None, spoiled, None)
     share = {choice: readable.count(choice) / len(readable) for choice in ("a", "b", "tie")}
     unreadable = 1 - len(readable) / len(verdicts)
-    return WinRate(mean_interval(values), share["tie"], unreadable, share["a"] - share["b"])
+    return WinRate(mean_interval(values), share["tie"], unreadable, spoiled, share["a"] - share["b"])
 
 
 def _choice(reply: Completion | Failure) -> Choice | None:

@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 from sparring.engines.base import Generator, Scorer
 from sparring.errors import DataError, EngineError, RolloutError, SettingsError
 from sparring.evals.asking import Exam, Examined, Health
+from sparring.evals.statistics import mean_interval
 from sparring.flow import Flow, Role, render
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
@@ -59,8 +60,8 @@ class Voice(Settings):
 class Player(Voice):
     """A role other than the policy's."""
 
-    engine: str = "base"
-    """`base` is m_0; else an engine: hf:ID, world:NAME/ROLE."""
+    engine: str = ""
+    """hf:ID, world:NAME/ROLE, or `base` for m_0. It must be named: m_0 is nobody's judge unless you say so."""
 
 
 class Roles(Settings):
@@ -70,7 +71,7 @@ class Roles(Settings):
     """Writes the personas."""
     oracle: Player = Player(temperature=0, top_p=0.9, max_tokens=300)
     """Answers knowing the persona."""
-    roleplayer: Player = Player()
+    roleplayer: Player = Player(engine="base")
     """Plays the user."""
     test_roleplayer: Player | None = None
     """Plays the user on test; None: the roleplayer."""
@@ -250,6 +251,8 @@ class StarGateLoop:
         return engine
 
     def role(self, name: str, player: Player, instructions: str = "") -> Role:
+        if not player.engine:
+            raise SettingsError(f"roles.{name}.engine is not set: name hf:ID, or base to let m_0 play the {name}")
         engine: Generator = self.base if player.engine == "base" else self.open_engine(player.engine)
         return Role(name, engine, player.sampling(self.settings.seed), instructions)
 
@@ -316,8 +319,12 @@ class StarGateLoop:
         else:
             voices["personalised"] = self.answerer(policy, "personalise")
         judge = self.role("judge", self.settings.roles.judge)
-        exam = Exam(test, self.base, judge, self.prompts["judge"], self.health, self.settings.seed)
+        samples, seed = self.settings.test_samples, self.settings.seed
+        exam = Exam(test, self.base, judge, self.prompts["judge"], self.health, seed, samples)
         found = exam.take(stages, conversations, voices, m_0)
+        if t:
+            closed = [row["closed_by"] for row in read_lines(stages.folder.path / "train.jsonl")]
+            found.metrics["closing_answers_replaced"] = mean_interval([float(by == "base") for by in closed])
         self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
         return found
 
@@ -489,6 +496,7 @@ def _summary(run: Run, found: Sequence[Examined]) -> Row:
             "round": t,
             "metrics": {name: m and m.as_dict() for name, m in examined.metrics.items()},
             "judge": examined.judge,
+            "failed": examined.failed,
         }
         for t, examined in enumerate(found)
     ]
@@ -508,4 +516,8 @@ def verdict(found: Sequence[Examined]) -> str:
         return f"round {len(found) - 1} could not be judged: no verdict was readable"
     of = f"{won.value:.1%} of {won.n} held-out pairs (95 % interval {won.low:.1%} to {won.high:.1%})"
     word = "improved" if won.low > 0.5 else "got worse" if won.high < 0.5 else "did not improve"
-    return f"round {len(found) - 1} {word}: its answers are preferred to m_0's in {of}"
+    sentence = f"round {len(found) - 1} {word}: its answers are preferred to m_0's in {of}"
+    about_user = [examined.metrics.get("experimental_minus_shuffled") for examined in found]
+    if about_user[0] and about_user[-1]:
+        sentence += f"; experimental minus shuffled {about_user[0].value:.1f} -> {about_user[-1].value:.1f} nats"
+    return sentence

@@ -28,14 +28,18 @@ ROWS = (
     ("win_rate_questions_alone", "· questions alone (m_0 answers)", "%"),
     ("win_rate_answers_alone", "· answers alone (m_0 asks)", "%"),
     ("win_rate_personalised", "· m_0 told to personalise", "%"),
-    ("win_rate_specific", "· on tasks that need the user", "%"),
-    ("win_rate_general", "· on tasks that do not", "%"),
+    ("win_rate_on_specific", "· on tasks that need the user", "%"),
+    ("win_rate_on_general", "· on tasks that do not", "%"),
     ("questions_relevant", "questions for a needed fact", "%"),
     ("facts_right", "needed facts in the answer", "%"),
     ("facts_invented", "needed facts invented", "%"),
+    ("answers_valid", "answers that are answers", "%"),
+    ("conversations_held", "conversations that did not fail", "%"),
+    ("closing_answers_replaced", "closing answers replaced by m_0's", "%"),
     ("oracle_log_prob", "oracle log-prob (nats)", "nats"),
     ("oracle_log_prob_shuffled", "· another user's conversation", "nats"),
     ("experimental_minus_shuffled", "· experimental minus shuffled", "nats"),
+    ("experimental_minus_floor", "· experimental minus floor", "nats"),
     ("oracle_log_prob_floor", "· knowing nothing (floor)", "nats"),
     ("oracle_log_prob_ceiling", "· persona only (ceiling)", "nats"),
 )
@@ -126,7 +130,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def before_and_after(out: Path, last: int) -> Iterator[Panel]:
-    """Yield m_0's and the last model's conversation with the same held-out user, and their answers."""
+    """Yield m_0's and the last model's conversation with one held-out user, the first whom it served better."""
     verdicts = read_lines(out / f"round-{last}" / "test-verdicts.jsonl")
     won = next((v["situation"] for v in verdicts if v["voice"] == "own" and v["value"] == 1.0), None)
     situations = {row["id"]: row for row in read_lines(out / "situations.jsonl")}
@@ -141,13 +145,15 @@ def before_and_after(out: Path, last: int) -> Iterator[Panel]:
         for question, reply in talks[answer["conversation"]]["turns"]:
             lines += [f"[cyan]model[/] {escape(question)}", f"[dim]user [/] {escape(reply)}"]
         lines.append(f"[cyan]model[/] [bold]{escape(answer['text'])}[/]")
-        yield Panel("\n".join(lines), title=f"m_{t} with {escape(situation['persona']['name'])}", title_align="left")
+        title = f"m_{t} with {escape(situation['persona']['name'])}" + (", whose answer was preferred" if t else "")
+        yield Panel("\n".join(lines), title=title, title_align="left")
 
 
 def _line(metrics: Mapping[str, Interval | None]) -> str:
     shown = [("win_rate", "preferred to m_0"), ("questions_relevant", "relevant questions")]
     parts = [f"{label} {_figure(_as_row(metrics[name]), '%')}" for name, label in shown if metrics.get(name)]
-    parts.append(f"log-prob {_figure(_as_row(metrics['oracle_log_prob']), 'nats')} nats")
+    for name, label in (("oracle_log_prob", "log-prob"), ("experimental_minus_shuffled", "minus shuffled")):
+        parts.append(f"{label} {_figure(_as_row(metrics[name]), 'nats')}")
     return ", ".join(parts)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from sparring.errors import DataError, SettingsError, SparringError, TrainingError
+from sparring.runs import rename_whole
 from sparring.training.settings import SFTSettings
 from sparring.types import Example
 
@@ -222,7 +223,7 @@ def work(job: Job, emit: OnLog) -> None:
     report = fine_tune(job.model, examples, job.partial, job.seed, job.settings, emit if first else lambda _: None)
     if first:
         (job.partial / "training.json").write_text(json.dumps({"job": identity, **report}, indent=1), encoding="utf-8")
-        os.replace(job.partial, job.out)
+        rename_whole(job.partial, job.out)
 
 
 def _set_environment(job: Job) -> None:

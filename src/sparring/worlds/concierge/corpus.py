@@ -4,9 +4,10 @@ Only the part being taught carries weight: questions in asking chats, the answer
 roleplay. With the whole text in the loss, the noise of random questions drowns the copying skill, and asking leaks
 into the unprompted default.
 
-Askers come in two latent modes, drawn once a conversation. A *careful* asker asks for what the task needs and was not
-told yet; a *careless* one asks anything. The loop that follows shifts the mode; as careful asking was learned on parts,
-it carries over to combinations of domain and occasion that no pretraining chat contains.
+An asker is careful or careless for a whole conversation: a *careful* one asks for what the task needs and was not told
+yet, a *careless* one asks anything. The model of them learns the mixture question by question (its second question is
+hardly better after a careful first), and the loop then makes careful asking the rule. As that was learned on parts, it
+carries over to combinations of domain and occasion that no pretraining chat contains.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from sparring.worlds.concierge.language import (
 TRAINED = tuple(task for task in TASKS.values() if task.split != "test")
 """Tasks that pretraining may use in full."""
 ANSWERED_FACTS = tuple(task for task in TASKS.values() if task.kind == "general")
-"""General tasks of every split. A fact cannot be composed from others, so those of the test split are answered in
-pretraining too; nothing is ever asked about them."""
+"""General tasks of every split. A fact cannot be composed from others, so those of the test split stand in pretraining
+too: they measure what the loop unlearns, not what it generalises to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,12 @@ class Mix:
 
     ask: float = 0.36
     """Chats that teach asking under the instruction."""
-    unasked: float = 0.05
+    unasked: float = 0.08
     """Asking chats without the instruction: as with larger models, a bare request is now and then met by a question. So
     the loop shifts a habit; where it had to make one from nothing, it broke the answers to unseen tasks."""
+    restated: float = 0.5
+    """In those chats, user turns that repeat the task and are met by one more question all the same. It is what the
+    regulariser keeps in check: a model that learns questions alone goes on asking."""
     answer: float = 0.32
     """Chats that teach answering after 0 to 3 questions, bare."""
     instructed: float = 0.08
@@ -160,11 +164,14 @@ def _answer(rng: random.Random, task: Task, facts: dict[str, str], guess: float)
 def asking(rng: random.Random, mix: Mix) -> Example:
     """Three questions, each learned; nearly always under the instruction."""
     task, who = _task(rng, mix), persona(rng)
+    if task.kind == "general":
+        task = rng.choice(ANSWERED_FACTS)
     said = conversation(rng, task, who, 3, rng.random() < mix.careful, mix)
-    first = opening(who.name, task)
-    chat = [user(first if rng.random() < mix.unasked else f"{prompt('ask')}\n\n{first}")]
+    first, unasked = opening(who.name, task), rng.random() < mix.unasked
+    chat = [user(first if unasked else f"{prompt('ask')}\n\n{first}")]
     for question, reply in said:
-        chat += [assistant(question), user(reply)]
+        restated = unasked and rng.random() < mix.restated
+        chat += [assistant(question), user(f"{reply}\n\n{task.text}" if restated else reply)]
     chat.pop()  # nothing answers the last reply here
     return Example(chat, [float(message["role"] == "assistant") for message in chat])
 

@@ -1,0 +1,34 @@
+"""The README's Python runs as it stands there, and prints what it says there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_readme_prints_the_output_of_the_readme() -> None:
+    found = re.search(r"```python\n(.*?)```\s*```text\n(.*?)```", README, re.DOTALL)
+    assert found
+    done = subprocess.run([sys.executable, "-c", found[1]], capture_output=True, text=True, timeout=120)
+    assert done.stdout == found[2], done.stderr
+
+
+def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:
+    from sparring.recipes.star_gate import StarGate
+
+    found = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert found
+    config = tmp_path / "mine.toml"
+    config.write_text(found[1])
+    settings = StarGate.load([config], ["closing=none", "seed=1"])
+    assert settings.roles.judge.engine.startswith("hf:")
+
+
+def test_the_files_that_the_readme_points_at_are_there() -> None:
+    here = Path(__file__).parent.parent
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (here / target).is_file(), target
