@@ -40,7 +40,7 @@ format: install ## Format and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: install ## Measure the engine, the scorer and the trainer
+bench: install ## Measure the engine, the scorer, the driver and the start-up
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove .venv and caches; runs stay
