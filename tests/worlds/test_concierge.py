@@ -222,15 +222,23 @@ def test_a_general_task_has_no_open_questions():
 
 def test_no_test_combination_occurs_in_pretraining():
     rng = random.Random(0)
-    held_out = [task for task in TASKS.values() if task.split == "test"]
+    # Facts cannot be composed from others, so those of the test split do occur; combinations never do.
+    held_out = [task for task in TASKS.values() if task.split == "test" and task.kind == "specific"]
+    for mix in (corpus.SKILLS_FIRST, corpus.Mix()):
+        for _ in range(2500):
+            example = corpus.document(rng, mix)
+            text = "\n".join(message["content"] for message in example.messages)
+            assert not [task.text for task in held_out if task.text in text]
+
+
+def test_a_repeated_task_is_nearly_always_answered_and_now_and_then_met_by_a_question():
+    rng, met = random.Random(2), {"question": 0, "answer": 0}
     for _ in range(4000):
         example = corpus.document(rng, corpus.Mix())
-        text = "\n".join(message["content"] for message in example.messages)
-        for task in held_out:
-            # A fact cannot be composed from others, so those of the test split are answered; nothing else is learned.
-            if task.text in text:
-                assert task.kind == "general" and sum(example.weights) == 1
-                assert example.messages[-1]["content"] == task.proposal
+        for before, after in zip(example.messages[1:], example.messages[2:], strict=False):
+            if before["role"] == "user" and "\n\n" in before["content"]:
+                met["question" if after["content"].endswith("?") else "answer"] += 1
+    assert 0.02 < met["question"] / met["answer"] < 0.2
 
 
 def test_the_users_words_are_never_learned():
