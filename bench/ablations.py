@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sparring.evals.statistics import Interval, mean_interval
+from sparring.evals.statistics import Interval, mean_interval, overlap
 from sparring.runs import read_json, read_lines
 
 ARMS: dict[str, list[str]] = {
@@ -89,11 +89,27 @@ def _table(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str
             ]
             yield f"| {arm} ({len(folders)} seeds) | {t} | {' | '.join([*wins, *means])} |"
         yield from _by_seed(arm, folders, rounds)
+    yield from _apart(arms, seeds, out)
 
 
 def _by_seed(arm: str, folders: Sequence[Path], rounds: int) -> Iterator[str]:
     wins = [read_json(folder / "summary.json")["rounds"][-1]["metrics"]["win_rate"]["value"] for folder in folders]
     yield f"| {arm}, by seed | {rounds - 1} | {' / '.join(f'{100 * win:.1f}' for win in wins)} | | | | | |"
+
+
+def _apart(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str]:
+    """Say of each arm whether its last win rate and the full method's have intervals apart."""
+    full = next(iter(ARMS))
+    for arm in arms if full in arms else ():
+        if arm == full:
+            continue
+        ours, theirs = ([_folder(name, seed, out) for seed in seeds] for name in (full, arm))
+        last = len(read_json(theirs[0] / "summary.json")["rounds"]) - 1
+        for voice, over in (("own", "pairs"), ("by task", "tasks")):
+            a, b = _win_rate(ours, last, voice), _win_rate(theirs, last, voice)
+            if a and b:
+                where = "overlap with" if overlap(a, b) else "lie apart from"
+                yield f"{full} against {arm}, round {last}: intervals over {over} {where} each other"
 
 
 def _win_rate(folders: Sequence[Path], t: int, voice: str) -> Interval | None:

@@ -17,7 +17,7 @@ from sparring.runs import read_json
 
 
 def main(run: Path, picture: Path) -> None:
-    console = Console(record=True, width=104, file=io.StringIO(), force_terminal=True, highlight=False)
+    console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True, highlight=False)
     show_summary(console, read_json(run / "summary.json"), run)
     svg = console.export_svg(title="sparring run star-gate")
     # Rich names a web font; without it the picture shows in any monospaced font and asks no server for anything.

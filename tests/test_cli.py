@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,6 +194,23 @@ def test_a_role_that_a_world_has_not_is_told_those_it_has(sparring: Command, tmp
     assert not (tmp_path / "runs" / "star-gate" / "personas.jsonl").exists()  # known before the first call
 
 
+def test_a_role_that_nobody_was_named_for_is_told_before_a_call_and_the_mended_command_goes_on(
+    sparring: Command, tmp_path: Path
+) -> None:
+    tiny, out = tiny_model(tmp_path / "tiny"), tmp_path / "runs" / "star-gate"
+    jsonl(tmp_path / "tasks.jsonl", *({"text": f"Where, {split}?", "split": split} for split in ("a", "b", "test")))
+    command = ["run", "star-gate", f"policy=hf:{tiny}", "tasks=tasks.jsonl"]
+    for role in ("author", "oracle", "judge"):
+        ended = sparring(*command)
+        assert ended.status == 2
+        lines = [line for line in ended.err.splitlines() if line.startswith("sparring: ")]
+        assert lines == [f"sparring: roles.{role}.engine is not set: name hf:ID, or base to let m_0 play the {role}"]
+        assert [path.name for path in out.iterdir() if not path.name.startswith(".")] == ["run.json"]
+        command.append(f"roles.{role}.engine=base")
+    assert "is not set" not in sparring(*command, "personas=[1, 1, 1]", "roles.author.max_tokens=1").err
+    assert (out / "failures.jsonl").exists()  # it has begun; a random model writes no persona
+
+
 def test_a_missing_prompt_is_named_with_its_folder(sparring: Command, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "ask.md").write_text("Ask.")
@@ -230,6 +248,63 @@ def test_a_setting_that_touches_no_result_may_change(sparring: Command, tmp_path
     ended = sparring("run", "star-gate", *PLAYED, "--out", "run", "policy=hf:./tiny", "max_failed=0.9")
     assert "other settings" not in ended.err
     refused(ended, "cannot open model './tiny'")
+
+
+TINY = ("run", "star-gate", *PLAYED, "--out", "run", "policy=hf:./tiny")
+"""A command that comes as far as the model, which is not there."""
+
+
+def trained(out: Path) -> None:
+    """Bring a run as far as its first checkpoint."""
+    made(out, "policy=hf:./tiny")
+    (out / "round-1" / "checkpoint").mkdir(parents=True)
+
+
+def recorded(out: Path) -> dict[str, Any]:
+    return json.loads((out / "run.json").read_text())["settings"]["training"]
+
+
+@pytest.mark.parametrize("change", ["training.max_truncated=0.2", "training.rows_per_device=16"])
+def test_what_bounds_failures_and_memory_may_change_after_training_too(
+    sparring: Command, tmp_path: Path, change: str
+) -> None:
+    trained(tmp_path / "run")
+    refused(sparring(*TINY, change), "cannot open model './tiny'")
+    name, _, given = change.removeprefix("training.").partition("=")
+    assert recorded(tmp_path / "run")[name] == float(given)
+
+
+@pytest.mark.parametrize(
+    "change", ["training.learning_rate=0.5", "training.epochs=9", "training.max_length=99", "training.lora={r = 4}"]
+)
+def test_training_may_be_mended_until_something_is_trained_and_not_after(
+    sparring: Command, tmp_path: Path, change: str
+) -> None:
+    made(tmp_path / "run", "policy=hf:./tiny")
+    # What a job leaves that was stopped half-way is no checkpoint.
+    (tmp_path / "run" / "round-1" / "checkpoint.partial").mkdir(parents=True)
+    refused(sparring(*TINY, change), "cannot open model './tiny'")
+    name = change.removeprefix("training.").partition("=")[0]
+    assert recorded(tmp_path / "run")[name] != cli.star_gate_settings(Path(PLAYED[1]), []).training.model_dump()[name]
+
+    trained(tmp_path / "other")
+    before = (tmp_path / "other" / "run.json").read_bytes()
+    ended = sparring("run", "star-gate", *PLAYED, "--out", "other", "policy=hf:./tiny", change)
+    refused(ended, "other was made with other settings:\n", f"\n  training.{name}")
+    assert (tmp_path / "other" / "run.json").read_bytes() == before
+
+
+def test_a_checkpoint_of_a_later_round_binds_training_as_well(sparring: Command, tmp_path: Path) -> None:
+    made(tmp_path / "run", "policy=hf:./tiny")
+    (tmp_path / "run" / "round-12" / "checkpoint").mkdir(parents=True)
+    refused(sparring(*TINY, "training.epochs=9"), "\n  training.epochs: 5 -> 9\n")
+
+
+def test_what_is_not_training_is_bound_from_the_first_stage_on(sparring: Command, tmp_path: Path) -> None:
+    made(tmp_path / "run", "policy=hf:./tiny")
+    ended = sparring(*TINY, "samples=8", "training.epochs=9", "max_failed=0.9")
+    refused(ended, "\n  samples: 10 -> 8\n")
+    assert "epochs" not in ended.err and "max_failed" not in ended.err
 
 
 def test_a_run_of_another_recipe_is_refused(sparring: Command, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.errors import RunError, SparringError
-from sparring.runs import Run, read_json, read_lines, write_json, write_lines
+from sparring.runs import Run, read_json, read_lines, rename_whole, write_json, write_lines
 from sparring.types import Failure
 
 SETTINGS = {"rounds": 2, "train": {"lr": 1e-5, "device": "cpu"}, "turns": (1, 2, 3)}
@@ -400,6 +400,17 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(run: Run) -> None:
 
 
 @full
+def test_a_disk_that_is_full_for_what_makes_its_own_place_is_the_same_clear_error(run: Run) -> None:
+    """A training job writes its checkpoint and renames it by itself."""
+    with pytest.raises(SparringError, match=r"the disk is full: .*round-1/checkpoint was not written") as caught:
+        (run / "round-1").made("checkpoint", lambda path: Path("/dev/full").write_text("much"))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert run.seconds() == {}
+    made = (run / "round-1").made("checkpoint", lambda path: path.mkdir())
+    assert made == run.path / "round-1" / "checkpoint" and run.seconds().keys() == {"round-1/checkpoint"}
+
+
+@full
 def test_a_disk_that_is_full_when_the_journal_is_written_keeps_the_stage(run: Run) -> None:
     (run.path / "journal.jsonl").symlink_to("/dev/full")
     with pytest.raises(SparringError, match=r"the disk is full: .*journal\.jsonl"):
@@ -414,6 +425,31 @@ def test_another_trouble_with_the_disk_is_not_called_a_full_one(run: Run) -> Non
 
     with pytest.raises(OSError, match="Input/output error"):
         run.json("x.json", broken)
+
+
+# Whole, or not there
+
+
+def test_all_of_a_folder_is_on_disk_before_it_bears_its_name_and_the_name_is_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temp, path = tmp_path / "half", tmp_path / "whole"
+    (temp / "deep").mkdir(parents=True)
+    (temp / "deep" / "weights").write_bytes(b"w")
+    (temp / "config").write_text("{}")
+    parts = {os.stat(part).st_ino for part in (temp, *temp.rglob("*"))}
+    synced: list[tuple[int, bool]] = []
+    sync = os.fsync
+
+    def watched(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, path.exists()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    rename_whole(temp, path)
+    assert {node for node, named in synced if not named} == parts and len(parts) == 4
+    assert [node for node, named in synced if named] == [os.stat(tmp_path).st_ino]
+    assert names(tmp_path) == {"whole/config", "whole/deep/weights"}
 
 
 # Killed
@@ -491,8 +527,9 @@ while died(child(ROOT / f"at-{at}", at)):
     assert files(ROOT / f"at-{at}") == whole, at
     at += 1
 
-kills, chance = 0, random.Random(0)
-for number in range(5):
+kills, number, chance = 0, 0, random.Random(0)
+while kills < 5 and number < 50:  # on a busy machine a run may end before its kill comes
+    number += 1
     while True:
         pid = child(ROOT / f"random-{number}")
         time.sleep(chance.uniform(0, seconds))

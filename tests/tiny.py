@@ -46,13 +46,36 @@ GEMMA = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<turn>model\\n' }}{%- endif %}"""
 
+QWEN3 = """
+{%- set empty = '<think>\\n\\n</think>\\n\\n' %}
+{%- set asked = namespace(last=-1) %}
+{%- for message in messages %}{%- if message['role'] == 'user' %}{%- set asked.last = loop.index0 %}{%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+{%- set words, thoughts = message['content'], empty %}
+{%- if message['role'] == 'assistant' and '</think>' in words %}
+{%- set thoughts = '<think>\\n' + words.split('</think>')[0] + '\\n</think>\\n\\n' %}
+{%- set words = words.split('</think>')[-1].lstrip('\\n') %}
+{%- endif %}
+{%- set thoughts = thoughts if message['role'] == 'assistant' and loop.index0 > asked.last else '' %}
+{{- '<|im_start|>' + message['role'] + '\\n' + thoughts + words + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and not enable_thinking %}{{- empty }}{%- endif %}
+{%- endif %}"""
+"""Rewrites earlier turns: thoughts are shown after the last question only, empty where there were none."""
+
 TEMPLATES = {
     "chatml": (CHATML, "<|im_end|>"),
     "llama3": (LLAMA3, "<|eot|>"),
     "mistral": (MISTRAL, "</s>"),
     "gemma": (GEMMA, "</turn>"),
+    "qwen3": (QWEN3, "<|im_end|>"),
 }
 """Each with its end-of-turn token."""
+
+REWRITING = {"qwen3"}
+"""Families whose templates do not only append."""
 
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>", "<|eot|>", "[INST]"]
 SPECIAL += ["[/INST]", "<turn>", "</turn>"]
@@ -76,6 +99,8 @@ def tiny_tokenizer(vocab_words: Iterable[str] = WORDS, family: str = "chatml", p
         pad_token=pad,
         additional_special_tokens=[word for word in SPECIAL if word not in ("<s>", "<unk>", pad, end_of_turn)],
     )
+    if "<think>" in template:
+        tokenizer.add_tokens(["<think>", "</think>"])  # one token each, but shown when decoded, as a word is
     tokenizer.chat_template = template
     return tokenizer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from sparring.engines import hf as module
 from sparring.engines import open_engine
@@ -350,8 +352,9 @@ def test_a_context_of_a_few_tokens_left_cuts_the_reply_there(tmp_path: Path) -> 
 
 
 def test_a_template_without_a_system_role_hears_the_instructions_and_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sparring.engines.template._told", set())
     with caplog.at_level(logging.WARNING, "sparring"):
         engine = HF(tiny_model(tmp_path, family="gemma"), device="cpu")
         bare: Chat = [user("what do you like ?")]
@@ -361,6 +364,27 @@ def test_a_template_without_a_system_role_hears_the_instructions_and_says_so_onc
     assert scores[1] == scores[2] != scores[0]
     assert replies[0] == replies[1]
     assert len(caplog.records) == 1
+
+
+# Thinking
+
+
+def test_without_thinking_an_empty_think_block_is_read_and_neither_spoken_nor_scored(tmp_path: Path) -> None:
+    engine = HF(tiny_model(tmp_path, family="qwen3"), device="cpu")
+    thoughts = engine.tokenizer.convert_tokens_to_ids(["<think>", "\n", "\n", "</think>", "\n", "\n"])
+    prompt = engine.template.prompt(CHATS[2])
+    assert prompt[-len(thoughts) :] == thoughts and prompt.count(thoughts[0]) == 1
+    [reply] = engine.generate([Request(CHATS[2], Sampling(max_tokens=8))])
+    ids = torch.tensor([prompt])
+    whole = engine.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=8)
+    assert isinstance(reply, Completion)
+    assert reply.text == engine.tokenizer.decode(whole[0, len(prompt) :], skip_special_tokens=True)
+    assert reply.prompt_tokens == len(prompt)
+    [score] = engine.log_prob([CHATS[2]], ["then have tea"])
+    words = engine.tokenizer.convert_tokens_to_ids(["then", "have", "tea", "<|im_end|>"])
+    assert isinstance(score, LogProb)
+    assert score.tokens == 4
+    assert score.total == pytest.approx(log_softmax_by_hand(engine, prompt, words).sum(), abs=1e-3)
 
 
 # At the door
@@ -386,6 +410,39 @@ def test_a_model_with_damaged_weights_is_an_engine_error(tmp_path: Path) -> None
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(EngineError, match="cannot open model"):
         open_engine(f"hf:{tmp_path}")
+
+
+@pytest.mark.parametrize("lacking", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight"])
+def test_a_model_whose_weights_are_not_all_there_is_not_opened_with_random_ones(tmp_path: Path, lacking: str) -> None:
+    path = tiny_model(tmp_path) / "model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(path).items() if name != lacking}, path, {"format": "pt"})
+    with pytest.raises(EngineError, match=f"cannot open model .*: its weights lack {lacking} in the size"):
+        open_engine(f"hf:{tmp_path}")
+
+
+def test_a_weight_of_another_size_is_named(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path) / "model.safetensors"
+    weights = load_file(path)
+    weights["model.norm.weight"] = weights["model.norm.weight"][:5].clone()
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(EngineError, match=r"lack model\.norm\.weight in the size that its config says$"):
+        open_engine(f"hf:{tmp_path}")
+
+
+def test_tied_weights_are_not_missing(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path) / "model.safetensors"
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    save_file({name: w for name, w in load_file(path).items() if name != "lm_head.weight"}, path, {"format": "pt"})
+    model = HF(tmp_path, device="cpu").model
+    assert torch.equal(model.lm_head.weight, model.model.embed_tokens.weight)
+
+
+def test_a_template_with_which_no_reply_can_be_learned_fails_before_anything_is_sampled(tmp_path: Path) -> None:
+    template = tiny_model(tmp_path, family="qwen3") / "chat_template.jinja"
+    template.write_text(template.read_text().replace("enable_thinking is defined and not enable_thinking", "false"))
+    with pytest.raises(EngineError, match="does not write a finished reply as its cue and then the words"):
+        open_engine(f"hf:{tmp_path}", device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""A chat template as token ids, through templates in the shape of four families."""
+"""A chat template as token ids, through templates in the shape of five families."""
 
 import logging
+from functools import cache
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparring.engines.template import Template
 from sparring.errors import EngineError
 from sparring.types import Chat, assistant, system, user
-from tests.tiny import CHATML, TEMPLATES, tiny_tokenizer
+from tests.tiny import CHATML, REWRITING, TEMPLATES, WORDS, tiny_tokenizer
 
 CHAT: Chat = [
     system("you are helpful ."),
@@ -18,10 +22,16 @@ CHAT: Chat = [
 ]
 
 FAMILIES = sorted(TEMPLATES)
+APPENDING = sorted(set(TEMPLATES) - REWRITING)
+
+
+@cache
+def tokenizer(family: str) -> Any:
+    return tiny_tokenizer(family=family)
 
 
 def template(family: str) -> Template:
-    return Template(tiny_tokenizer(family=family), family)
+    return Template(tokenizer(family), family)
 
 
 def words(of: Template, ids: list[int]) -> list[str]:
@@ -31,14 +41,13 @@ def words(of: Template, ids: list[int]) -> list[str]:
 @pytest.fixture(autouse=True)
 def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said once a process must be sayable in each test."""
-    monkeypatch.setattr("sparring.engines.template._folded", set())
+    monkeypatch.setattr("sparring.engines.template._told", set())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_assistant_span_is_its_words_and_its_end_of_turn_and_nothing_else(family: str) -> None:
     of, end_of_turn = template(family), TEMPLATES[family][1]
-    rendered = of.rendered(CHAT)
-    spoken = [words(of, rendered.ids[start:end]) for start, end in rendered.spans if start != end]
+    spoken = [words(of, row.ids[start:end]) for row in of.rows(CHAT) for start, end in row.spans if start != end]
     assert spoken == [[*"what do you like ?".split(), end_of_turn], [*"then have tea .".split(), end_of_turn]]
 
 
@@ -46,16 +55,78 @@ def test_an_assistant_span_is_its_words_and_its_end_of_turn_and_nothing_else(fam
 def test_what_others_said_has_an_empty_span(family: str) -> None:
     of = template(family)
     chat = of.folded(CHAT)
-    for message, (start, end) in zip(chat, of.rendered(CHAT).spans, strict=True):
-        assert (start == end) == (message["role"] != "assistant")
+    for row in of.rows(CHAT):
+        for message, (start, end) in zip(chat, row.spans, strict=True):
+            assert start == end or message["role"] == "assistant"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_row_begins_with_the_very_prompt_that_was_sampled_from(family: str) -> None:
+@pytest.mark.parametrize("family", APPENDING)
+def test_a_chat_is_one_row_that_begins_with_the_very_prompts_that_were_sampled_from(
+    family: str, caplog: pytest.LogCaptureFixture
+) -> None:
     of = template(family)
-    ids, spans = of.rendered(CHAT).ids, of.rendered(CHAT).spans
-    starts = [start for start, end in spans if start != end]
-    assert [of.prompt(CHAT[:2]), of.prompt(CHAT[:4])] == [ids[:start] for start in starts]
+    [row] = of.rows(CHAT)
+    assert words(of, row.ids) == words(of, of._encode(of._text(CHAT, cue=False)))
+    starts = [start for start, end in row.spans if start != end]
+    assert [of.prompt(CHAT[:2]), of.prompt(CHAT[:4])] == [row.ids[:start] for start in starts]
+    assert "rewrites" not in caplog.text
+
+
+@pytest.mark.parametrize("family", sorted(REWRITING))
+def test_a_template_that_rewrites_earlier_turns_makes_each_reply_a_row_after_its_own_prompt(
+    family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        of = template(family)
+        rows = of.rows(CHAT)
+    for row, at in zip(rows, (2, 4), strict=True):
+        before, reply = of.target(CHAT[:at], CHAT[at]["content"])
+        assert before == of.prompt(CHAT[:at]) and row.ids == before + reply
+        assert row.spans == [(len(before), len(row.ids)) if turn == at else (0, 0) for turn in range(len(CHAT))]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the chat template of '{family}' rewrites earlier turns: each reply is a row of its own"
+    ]
+
+
+def test_a_think_block_is_the_cues_and_never_the_words() -> None:
+    of = template("qwen3")
+    for at in (2, 4):
+        before, reply = of.target(CHAT[:at], CHAT[at]["content"])
+        assert words(of, before)[-5:] == ["\n", "\n", "</think>", "\n", "\n"]
+        assert words(of, before).count("<think>") == 1 and not {"<think>", "</think>"} & {*words(of, reply)}
+
+
+def test_words_that_the_template_would_read_as_thoughts_are_learned_as_they_were_sampled() -> None:
+    of = template("qwen3")
+    chat = [user("hello"), assistant("red </think> tea"), user("hello"), assistant("<think> blue </think> tea")]
+    spoken = [words(of, row.ids[start:end]) for row in of.rows(chat) for start, end in row.spans if start != end]
+    assert spoken == [["red", "</think>", "tea", "<|im_end|>"], ["<think>", "blue", "</think>", "tea", "<|im_end|>"]]
+
+
+SAID = st.lists(st.sampled_from([*WORDS, "<think>", "</think>", "\n"]), max_size=8).map(" ".join)
+
+
+@given(st.sampled_from(FAMILIES), SAID, st.lists(st.tuples(SAID, SAID), min_size=1, max_size=3))
+def test_every_reply_of_every_family_follows_its_prompt_down_to_the_token(
+    family: str, told: str, turns: list[tuple[str, str]]
+) -> None:
+    of = template(family)
+    chat: Chat = [system(told)]
+    expected: list[tuple[list[int], list[int]]] = []
+    for question, reply in turns:
+        chat.append(user(question))
+        before, target = of.target(chat, reply)
+        assert before == of.prompt(chat) == of.prompts([chat])[0]
+        assert target[-1] == of.tokenizer.convert_tokens_to_ids(TEMPLATES[family][1])
+        assert [word for word in words(of, target[:-1]) if word != "\n"] == [
+            w for w in of.tokenizer.tokenize(reply) if w != "\n"
+        ]
+        expected.append((before, target))
+        chat.append(assistant(reply))
+    learned = [
+        (row.ids[:start], row.ids[start:end]) for row in of.rows(chat) for start, end in row.spans if start != end
+    ]
+    assert learned == expected
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -69,15 +140,15 @@ def test_a_target_follows_its_prompt_and_ends_its_turn(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_beginning_of_the_text_is_marked_at_most_once(family: str) -> None:
     of = template(family)
-    marks = words(of, of.rendered(CHAT).ids).count("<s>")
-    assert marks == (0 if family == "chatml" else 1)
+    for row in of.rows(CHAT):
+        assert words(of, row.ids).count("<s>") == (0 if family in ("chatml", "qwen3") else 1)
 
 
 @pytest.mark.parametrize("family", ["mistral", "gemma"])
 def test_a_system_message_moves_into_the_first_user_turn_where_it_must(family: str) -> None:
     of = template(family)
     assert of.folded(CHAT) == [user("you are helpful .\n\nhello"), *CHAT[2:]]
-    text = words(of, of.rendered(CHAT).ids)
+    text = words(of, of.rows(CHAT)[0].ids)
     assert text.index("helpful") < text.index("hello")
 
 
@@ -86,7 +157,7 @@ def test_folding_is_said_once_however_many_chats_are_folded(family: str, caplog:
     with caplog.at_level(logging.WARNING, "sparring"):
         of = template(family)
         for _ in range(3):
-            of.rendered(CHAT)
+            of.rows(CHAT)
     assert [record.getMessage().count("system message") for record in caplog.records] == [1]
 
 
@@ -105,13 +176,34 @@ def test_a_system_message_that_the_template_drops_without_a_word_is_folded_too()
     assert Template(tokenizer, "silent").folded(CHAT)[0] == user("you are helpful .\n\nhello")
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
-    """As reasoning models do, whose thoughts are shown in the last turn only."""
+MARKED = "message['content']", "('three ' if message['role'] == 'assistant' else '') + message['content']"
+UNLIKE = "<|im_start|>assistant\\n' }}", "<|im_start|>assistant\\n<think>' }}"
+STERN = (
+    "{%- if add_generation_prompt %}",
+    "{%- if messages | length > 3 %}{{- raise_exception('too long') }}{%- endif %}",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            MARKED,
+            "'odd' does not write a finished reply as its cue and then the words: those of turn 2 cannot be found",
+        ),
+        (UNLIKE, "'odd' does not write a finished reply as its cue"),
+        ((STERN[0], STERN[1] + STERN[0]), "'odd' takes no chat of two turns: too long"),
+    ],
+    ids=["words between cue and reply", "a cue that no finished turn has", "one question only"],
+)
+def test_a_template_with_which_no_reply_can_be_learned_is_refused_at_the_door(
+    change: tuple[str, str], said: str
+) -> None:
     tokenizer = tiny_tokenizer()
-    marked = "('three ' if loop.last and message['role'] == 'assistant' else '') + message['content']"
-    tokenizer.chat_template = CHATML.replace("message['content']", marked)
-    with pytest.raises(EngineError, match=r"'forgetful' rewrites earlier turns: the words of turn 3"):
-        Template(tokenizer, "forgetful").rendered(CHAT)
+    tokenizer.chat_template = CHATML.replace(*change)
+    assert tokenizer.chat_template != CHATML
+    with pytest.raises(EngineError, match=said):
+        Template(tokenizer, "odd")
 
 
 def test_a_model_without_a_chat_template_is_refused() -> None:

@@ -29,7 +29,7 @@ from sparring.runs import Run, read_lines
 from sparring.signals.logprob import Told
 from sparring.stages import Stages
 from sparring.tasks import Task
-from sparring.types import Chat
+from sparring.types import Chat, Failure
 
 PERSONAS = [Persona(f"persona-test-{p}", name, f"I'm {name}. Secret {p}.") for p, name in enumerate(["Ada", "Bo"], 1)]
 TASKS = [
@@ -82,7 +82,7 @@ def test_where_a_task_has_one_persona_the_shuffled_column_is_unknown_and_the_oth
     rows = log_prob_rows(Scripted(lambda _: "", names_heard), alone, 0, SILENT)
     assert {row["situation"] for row in rows if row["shuffled"] is None} == {SITUATIONS[1].id}
     assert {row["ceiling_and_heard"] for row in rows} == {-1.0}
-    assert value(log_prob_metrics(rows, [])["experimental_minus_shuffled"]) == 2.0
+    assert value(log_prob_metrics(rows, [], {})["experimental_minus_shuffled"]) == 2.0
 
 
 def row(pair: str, heard: float | None, shuffled: float | None = None, both: float | None = None) -> dict[str, Any]:
@@ -91,33 +91,53 @@ def row(pair: str, heard: float | None, shuffled: float | None = None, both: flo
 
 def test_a_pair_counts_once_however_many_conversations_it_has() -> None:
     rows = [row("x", -4.0), row("x", -6.0), row("x", -8.0), row("y", -2.0)]
-    found = log_prob_metrics(rows, [])["oracle_log_prob"]
+    found = log_prob_metrics(rows, [], {})["oracle_log_prob"]
     assert found is not None
     assert (found.value, found.n) == (pytest.approx((-6.0 - 2.0) / 2), 2)
 
 
 def test_an_unknown_log_prob_is_left_out_and_never_counted_as_nought() -> None:
     rows = [row("x", -4.0, None, -1.0), row("x", None, -9.0, None), row("y", None, None, None)]
-    found = log_prob_metrics(rows, [{"situation": "x", "floor": None, "ceiling": -3.0}])
+    found = log_prob_metrics(rows, [{"situation": "x", "floor": None, "ceiling": -3.0}], {})
     assert (value(found["oracle_log_prob"]), value(found["oracle_log_prob_shuffled"])) == (-4.0, -9.0)
     assert value(found["oracle_log_prob_persona_and_conversation"]) == -1.0
     assert found["oracle_log_prob"] is not None and found["oracle_log_prob"].n == 1
     assert found["experimental_minus_shuffled"] is None  # no conversation has both
+    assert found["experimental_minus_floor"] is None  # the floor is not known
     assert (found["oracle_log_prob_floor"], value(found["oracle_log_prob_ceiling"])) == (None, -3.0)
 
 
 def test_experimental_minus_shuffled_is_paired_by_conversation() -> None:
     rows = [row("x", -4.0, -5.0), row("x", -6.0, -10.0), row("x", -1.0, None), row("y", -8.0, -8.5)]
-    assert value(log_prob_metrics(rows, [])["experimental_minus_shuffled"]) == pytest.approx((2.5 + 0.5) / 2)
+    assert value(log_prob_metrics(rows, [], {})["experimental_minus_shuffled"]) == pytest.approx((2.5 + 0.5) / 2)
+
+
+def test_experimental_minus_floor_takes_each_pairs_own_floor_and_leaves_out_what_is_unknown() -> None:
+    rows = [row("x", -4.0), row("x", None), row("x", -6.0), row("y", -1.0), row("z", -9.0)]
+    floors = [
+        {"situation": pair, "floor": at, "ceiling": None} for pair, at in (("x", -10.0), ("y", -2.0), ("z", None))
+    ]
+    found = log_prob_metrics(rows, floors, {})["experimental_minus_floor"]
+    assert found is not None
+    assert (found.value, found.n) == (pytest.approx((5.0 + 1.0) / 2), 2)
+
+
+def test_log_probs_are_given_for_each_kind_of_task_and_for_no_kind_where_tasks_have_none() -> None:
+    rows = [row("x", -4.0), row("x", -6.0), row("y", -2.0), row("z", -30.0)]
+    found = log_prob_metrics(rows, [], {"x": "specific", "y": "specific", "z": "general", "unheard": "odd"})
+    assert value(found["oracle_log_prob_on_specific"]) == pytest.approx((-5.0 - 2.0) / 2)
+    assert value(found["oracle_log_prob_on_general"]) == -30.0
+    assert found["oracle_log_prob_on_odd"] is None
+    assert not [name for name in log_prob_metrics(rows, [], dict.fromkeys("xyz")) if "_on_" in name]
 
 
 def test_the_best_of_a_pair_is_its_highest_known_value() -> None:
     rows = [row("x", -4.0), row("x", None), row("x", -3.0), row("y", -8.0)]
-    assert value(log_prob_metrics(rows, [])["oracle_log_prob_best"]) == pytest.approx(-5.5)
+    assert value(log_prob_metrics(rows, [], {})["oracle_log_prob_best"]) == pytest.approx(-5.5)
 
 
 def test_of_nothing_every_number_is_unknown() -> None:
-    assert set(log_prob_metrics([], []).values()) == {None}
+    assert set(log_prob_metrics([], [], {}).values()) == {None}
     assert set(health_metrics([], []).values()) == {None}
 
 
@@ -152,9 +172,11 @@ def counted(conversation: Conversation, answer: str) -> Mapping[str, float]:
         "relevant": 0.0 if general else 1.0 + conversation.index,
         "chit_chat": 1.0,
         "malformed": 0.0,
+        "repeated": float(conversation.index),
         "needed": 0.0 if general else 2.0,
         "facts_right": 1.0,
         "facts_invented": 0.0,
+        "facts_garbled": 2.0 * conversation.index,
         "hedged": 1.0,
         "is_answer": float(bool(answer)),
     }
@@ -167,7 +189,9 @@ def test_questions_are_read_of_all_conversations_and_answers_of_those_answered()
     assert value(found["questions_relevant"]) == 0.75  # general tasks have no open question
     assert found["questions_relevant"] is not None and found["questions_relevant"].n == 2
     assert (value(found["questions_chit_chat"]), value(found["questions_malformed"])) == (0.5, 0.0)
+    assert value(found["questions_repeated"]) == 0.25  # one of two, in every second conversation
     assert (value(found["facts_right"]), value(found["facts_open"])) == (0.5, 0.5)
+    assert value(found["facts_garbled"]) == 0.0  # those of the conversations that were not answered do not count
     assert value(found["answers_valid"]) == 1.0  # over the answered, not over all
 
 
@@ -186,14 +210,21 @@ def answering(words: Mapping[str, str]) -> Role:
     return Role("policy", Scripted(lambda r: words["general" if "Emma" in says(r.chat) else "specific"]))
 
 
-def examined(folder: Path, t: int, voices: Mapping[str, Role], m_0: Examined | None, **changes: Any) -> Examined:
+def examined(
+    folder: Path,
+    t: int,
+    voices: Mapping[str, Role],
+    m_0: Examined | None,
+    held: list[Conversation] | None = None,
+    **changes: Any,
+) -> Examined:
+    """Examine a model that held the conversations `held`; None: two with everybody."""
+    held = conversations() if held is None else held
     with Run.open(folder, "test", {}, "") as kept:
         stages = Stages(kept, lambda event: None, 0.9, kept).within(f"round-{t}")
-        asked = {"situations": SITUATIONS, "scorer": Scripted(lambda _: "", names_heard), **changes}
-        exam = Exam(
-            judge=Role("judge", Scripted(judge)), judge_prompt="{a}|{b}", health=counted, seed=0, samples=2, **asked
-        )
-        return exam.take(stages, conversations(), voices, m_0)
+        usual: dict[str, Any] = {"scorer": Scripted(lambda _: "", names_heard), "judge": Role("judge", Scripted(judge))}
+        exam = Exam(SITUATIONS, judge_prompt="{a}|{b}", health=counted, seed=0, samples=2, **usual | changes)
+        return exam.take(stages, held, voices, m_0)
 
 
 BAD, GOOD = {"general": "bad", "specific": "bad"}, {"general": "good", "specific": "good"}
@@ -211,7 +242,8 @@ def test_general_and_specific_tasks_are_reported_apart(tmp_path: Path) -> None:
     better = {"own": answering({"general": "bad", "specific": "good"})}
     found = examined(tmp_path, 1, better, m_0).metrics
     assert value(found["win_rate"]) == 0.75
-    assert (value(found["win_rate_specific"]), value(found["win_rate_general"])) == (1.0, 0.5)
+    assert (value(found["win_rate_on_specific"]), value(found["win_rate_on_general"])) == (1.0, 0.5)
+    assert {"oracle_log_prob_on_specific", "oracle_log_prob_on_general"} < found.keys()
 
 
 def test_the_table_of_two_by_two_says_which_part_won(tmp_path: Path) -> None:
@@ -221,7 +253,12 @@ def test_the_table_of_two_by_two_says_which_part_won(tmp_path: Path) -> None:
     assert value(found.metrics["win_rate"]) == 1.0
     assert value(found.metrics["win_rate_questions_alone"]) == 0.5
     assert value(found.metrics["win_rate_answers_alone"]) == 1.0
-    assert found.judge["win_rate_questions_alone"] == {"ties": 1.0, "unreadable": 0.0, "position_bias": 0.0}
+    assert found.judge["win_rate_questions_alone"] == {
+        "ties": 1.0,
+        "unreadable": 0.0,
+        "spoiled": 0.0,
+        "position_bias": 0.0,
+    }
 
 
 def test_answers_alone_come_after_m_0s_questions_and_every_other_answer_after_the_models_own(tmp_path: Path) -> None:
@@ -250,24 +287,140 @@ def test_the_answered_conversation_is_drawn_by_the_seed_and_not_by_its_value(tmp
     assert {pair: c.index for pair, c in plain.chosen.items()} == {pair: c.index for pair, c in other.chosen.items()}
 
 
-def test_a_pair_that_could_not_be_answered_is_left_out_of_the_verdicts_and_is_on_record(tmp_path: Path) -> None:
-    voices = {"own": answering({"general": "", "specific": "good"})}
-    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
-    found = examined(tmp_path, 1, voices, m_0)
-    assert found.metrics["win_rate"] is not None and found.metrics["win_rate"].n == 2
-    assert {row["stage"] for row in read_lines(tmp_path / "failures.jsonl")} == {"round-1/test-answers.jsonl"}
-    assert {row["reason"] for row in read_lines(tmp_path / "failures.jsonl")} == {"policy said nothing"}
-
-
 def test_an_unreadable_judge_leaves_the_win_rate_unknown(tmp_path: Path) -> None:
     m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
-    with Run.open(tmp_path, "test", {}, "") as kept:
-        mute = Role("judge", Scripted(lambda _: "Both are fine."))
-        exam = Exam(SITUATIONS, Scripted(lambda _: "", names_heard), mute, "{a}|{b}", None, 0, 2)
-        stages = Stages(kept, lambda event: None, 0.9, kept).within("round-1")
-        found = exam.take(stages, conversations(), {"own": answering(GOOD)}, m_0)
+    mute = Role("judge", Scripted(lambda _: "Both are fine."))
+    found = examined(tmp_path, 1, {"own": answering(GOOD)}, m_0, judge=mute)
     assert found.metrics["win_rate"] is None
-    assert found.judge["win_rate"] == {"ties": None, "unreadable": 1.0, "position_bias": None}
+    assert found.judge["win_rate"] == {"ties": None, "unreadable": 1.0, "spoiled": 0.0, "position_bias": None}
+
+
+# What came to nothing
+
+MUTE = {"general": "", "specific": ""}
+MIXED = {"general": "good", "specific": "bad"}
+SPECIFIC = [s.id for s in SITUATIONS if s.task.kind == "specific"]
+GENERAL = [s.id for s in SITUATIONS if s.task.kind == "general"]
+
+
+def on(kind: str) -> list[Conversation]:
+    """The conversations of a policy that breaks off on every task of another kind."""
+    return [c for c in conversations() if c.situation.task.kind == kind]
+
+
+def test_a_policy_that_breaks_off_where_it_does_badly_does_not_gain(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(MIXED)}, None)
+    better_on_specific = {"general": "bad", "specific": "good"}
+    through = examined(tmp_path, 1, {"own": answering(better_on_specific)}, m_0)
+    unasked = examined(tmp_path, 2, {"own": answering(better_on_specific)}, m_0, on("specific"))
+    silent = examined(tmp_path, 3, {"own": answering(better_on_specific | {"general": ""})}, m_0)
+    assert value(through.metrics["win_rate"]) == 0.5
+    for found in (unasked, silent):
+        assert found.metrics["win_rate"] == through.metrics["win_rate"]  # interval and number of pairs included
+        assert value(found.metrics["win_rate_on_general"]) == 0.0
+        assert found.judge["win_rate"]["spoiled"] == 0.5
+    assert through.judge["win_rate"]["spoiled"] == 0.0
+
+
+def test_breaking_off_costs_a_policy_that_would_have_drawn(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    found = examined(tmp_path, 1, {"own": answering(BAD)}, m_0, on("specific"))
+    assert value(found.metrics["win_rate"]) == 0.25
+
+
+def test_a_spoiled_pair_has_a_line_of_its_own_and_no_judge_is_asked_about_it(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    asked: list[str] = []
+    counting = Role("judge", Scripted(lambda r: asked.append(r.chat[0]["content"]) or judge(r)))
+    examined(tmp_path, 1, {"own": answering({"general": "", "specific": "good"})}, m_0, judge=counting)
+    lines = {row["situation"]: row for row in read_lines(tmp_path / "round-1" / "test-verdicts.jsonl")}
+    assert len(asked) == 2 * len(SPECIFIC)
+    assert lines.keys() == {s.id for s in SITUATIONS}
+    for pair in GENERAL:
+        assert lines[pair] == {
+            "situation": pair,
+            "voice": "own",
+            "kind": "general",
+            "value": 0.0,
+            "ours_first": None,
+            "theirs_first": None,
+            "spoiled": True,
+        }
+    assert {lines[pair]["spoiled"] for pair in SPECIFIC} == {False}
+
+
+def test_an_answer_that_failed_is_on_record_with_its_reason(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    examined(tmp_path, 1, {"own": answering({"general": "", "specific": "good"})}, m_0)
+    failed = read_lines(tmp_path / "failures.jsonl")
+    assert {(row["stage"], row["reason"]) for row in failed} == {("round-1/test-answers.jsonl", "policy said nothing")}
+    assert [row["id"] for row in failed] == [f"{pair} own" for pair in GENERAL]
+
+
+def test_a_voice_that_answers_nobody_loses_every_pair_and_is_not_merely_absent(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    voices = {"own": answering(MUTE), "questions_alone": answering(BAD), "answers_alone": answering(MUTE)}
+    found = examined(tmp_path, 1, voices, m_0)
+    assert found.metrics["win_rate"] == Interval(0.0, 0.0, 0.0, 4)
+    assert found.metrics["win_rate_answers_alone"] == Interval(0.0, 0.0, 0.0, 4)
+    assert value(found.metrics["win_rate_questions_alone"]) == 0.5
+    assert found.judge["win_rate"] == {"ties": None, "unreadable": None, "spoiled": 1.0, "position_bias": None}
+
+
+@pytest.mark.parametrize(
+    "held, words", [(on("specific"), BAD), (conversations(), {"general": "", "specific": "bad"})], ids=["asked", "said"]
+)
+def test_a_pair_in_which_m_0_itself_came_to_nothing_is_left_out_for_every_voice(
+    tmp_path: Path, held: list[Conversation], words: Mapping[str, str]
+) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(words), "personalised": answering(GOOD)}, None, held)
+    assert m_0.metrics["win_rate"] == Interval(0.5, 0.5, 0.5, 2)
+    assert m_0.metrics["win_rate_personalised"] == Interval(1.0, 1.0, 1.0, 2)
+    voices = {"own": answering(GOOD), "questions_alone": answering(MUTE), "answers_alone": answering(BAD)}
+    found = examined(tmp_path, 1, voices, m_0)
+    assert found.metrics["win_rate"] == Interval(1.0, 1.0, 1.0, 2)
+    assert found.metrics["win_rate_questions_alone"] == Interval(0.0, 0.0, 0.0, 2)
+    assert found.metrics["win_rate_answers_alone"] == Interval(0.5, 0.5, 0.5, 2)
+    assert "win_rate_on_general" not in found.metrics
+    lines = read_lines(tmp_path / "round-1" / "test-verdicts.jsonl")
+    assert [(row["voice"], row["situation"]) for row in lines] == [
+        (voice, pair) for voice in voices for pair in SPECIFIC
+    ]
+
+
+def test_where_m_0_answered_nobody_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(MUTE), "personalised": answering(GOOD)}, None)
+    assert (m_0.metrics["win_rate"], m_0.metrics["win_rate_personalised"]) == (None, None)
+    found = examined(tmp_path, 1, {"own": answering(GOOD)}, m_0)
+    assert found.metrics["win_rate"] is None
+    assert set(found.judge["win_rate"].values()) == {None}
+
+
+def test_m_0_told_to_personalise_loses_what_it_does_not_answer(tmp_path: Path) -> None:
+    voices = {"own": answering(BAD), "personalised": answering({"general": "", "specific": "good"})}
+    found = examined(tmp_path, 0, voices, None)
+    assert value(found.metrics["win_rate_personalised"]) == 0.5
+    assert found.judge["win_rate_personalised"]["spoiled"] == 0.5
+
+
+def test_conversations_held_counts_the_pairs_that_have_no_conversation_at_all(tmp_path: Path) -> None:
+    gone, halved = GENERAL[0], SPECIFIC[0]
+    held = [c for c in conversations() if c.situation.id != gone and not (c.situation.id == halved and c.index)]
+    found = examined(tmp_path, 0, {"own": answering(BAD)}, None, held).metrics["conversations_held"]
+    assert found is not None
+    assert (found.value, found.n) == ((0 + 0.5 + 1 + 1) / 4, 4)
+    whole = examined(tmp_path, 1, {"own": answering(BAD)}, None).metrics["conversations_held"]
+    assert whole == Interval(1.0, 1.0, 1.0, 4)
+
+
+def test_conversations_that_failed_are_counted_by_reason_in_their_own_round_alone(tmp_path: Path) -> None:
+    off, long = Failure("a #0", "question without a question mark"), Failure("a #1", "policy cut off at max_tokens")
+    with Run.open(tmp_path, "test", {}, "") as kept:
+        kept.record_failures("round-0/test-conversations.jsonl", [off, long, off])
+        kept.record_failures("round-1/conversations.jsonl", [long])
+    m_0 = examined(tmp_path, 0, {"own": answering({"general": "", "specific": "bad"})}, None)
+    assert m_0.failed == {"question without a question mark": 2, "policy cut off at max_tokens": 1}
+    assert examined(tmp_path, 1, {"own": answering(BAD)}, m_0).failed == {}
 
 
 def test_what_was_examined_is_not_examined_again(tmp_path: Path) -> None:

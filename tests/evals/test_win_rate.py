@@ -235,6 +235,27 @@ def test_where_nothing_could_be_read_there_is_no_win_rate() -> None:
 def test_where_nothing_was_judged_nothing_is_known() -> None:
     found = win_rate([])
     assert (found.win_rate, found.ties, found.unreadable, found.position_bias) == (None, None, None, None)
+    assert found.spoiled is None
+
+
+def spoiled(n: int) -> Verdicts:
+    return Verdicts(situation(n), None, None, spoiled=True)
+
+
+def test_a_pair_without_an_answer_of_ours_is_a_loss_and_not_an_unreadable_verdict() -> None:
+    assert spoiled(0).value == 0.0
+    found = win_rate([*items(("a", "b"), ("a", "b"), ("a", None)), spoiled(3)])
+    assert found.win_rate is not None
+    assert (found.win_rate.value, found.win_rate.n) == (0.75, 4)
+    assert (found.spoiled, found.unreadable) == (0.25, pytest.approx(1 / 6))
+    assert (found.ties, found.position_bias) == (0.0, pytest.approx(3 / 5 - 2 / 5))  # of what the judge said
+
+
+def test_where_every_pair_is_spoiled_all_is_lost_and_of_the_judge_nothing_is_known() -> None:
+    found = win_rate([spoiled(0), spoiled(1)])
+    assert found.win_rate is not None
+    assert (found.win_rate.value, found.win_rate.n, found.spoiled) == (0.0, 2, 1.0)
+    assert (found.ties, found.unreadable, found.position_bias) == (None, None, None)
 
 
 CHOICE = st.sampled_from(["a", "b", "tie", None])
@@ -248,3 +269,13 @@ def test_our_win_rate_and_theirs_make_one(values: list[tuple[Choice | None, Choi
         assert ours is theirs
     else:
         assert ours.value + theirs.value == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(CHOICE, CHOICE, st.booleans()), max_size=12))
+def test_no_policy_gains_by_leaving_any_of_its_pairs_unanswered(
+    values: list[tuple[Choice | None, Choice | None, bool]],
+) -> None:
+    through = win_rate(items(*((first, second) for first, second, _ in values))).win_rate
+    broken = win_rate([Verdicts(situation(n), *value) for n, value in enumerate(values)]).win_rate
+    if through is not None:
+        assert broken is not None and broken.value <= through.value + 1e-9

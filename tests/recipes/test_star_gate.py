@@ -308,7 +308,9 @@ def test_a_run_ends_with_a_summary_of_every_round(stage: Stage) -> None:
     assert [entry["round"] for entry in summary["rounds"]] == [0, 1, 2]
     assert (value(summary, 1, "win_rate"), value(summary, 2, "win_rate")) == (1.0, 1.0)
     assert (value(summary, 2, "win_rate_questions_alone"), value(summary, 2, "win_rate_answers_alone")) == (0.5, 1.0)
-    assert value(summary, 0, "win_rate_personalised") == 0.5
+    assert (value(summary, 0, "win_rate"), value(summary, 0, "win_rate_personalised")) == (0.5, 0.5)
+    assert (value(summary, 2, "win_rate_on_specific"), value(summary, 2, "win_rate_on_general")) == (1.0, 1.0)
+    assert (value(summary, 2, "conversations_held"), summary["rounds"][2]["failed"]) == (1.0, {})
     assert (value(summary, 0, "oracle_log_prob_floor"), value(summary, 0, "oracle_log_prob_ceiling")) == (-50, -10)
     assert summary["verdict"].startswith("round 2 improved: its answers are preferred to m_0's in 100.0% of 4")
 
@@ -482,13 +484,24 @@ def test_another_roleplayer_may_stand_on_test_and_there_alone(stage: Stage) -> N
     assert replies["round-0/test-conversations.jsonl"] == replies["round-2/test-conversations.jsonl"] == {"Maybe."}
 
 
-def test_a_role_without_an_engine_of_its_own_is_played_by_m_0_in_every_round(stage: Stage) -> None:
+def test_a_roleplayer_without_an_engine_of_its_own_is_m_0_in_every_round(stage: Stage) -> None:
     def both(model: str, request: Request) -> str:
         return play(request) if text_of(request.chat).startswith("PLAY") else speak(model, request)
 
     stage.speak = both
     stage.run(roles={name: player for name, player in ROLES.items() if name != "roleplayer"})
     assert {model_name(name) for name, r in stage.said if text_of(r.chat).startswith("PLAY")} == {"m_0"}
+
+
+def test_m_0_judges_its_own_successors_only_where_it_is_told_to(stage: Stage) -> None:
+    def both(model: str, request: Request) -> str:
+        return judge(request) if text_of(request.chat).startswith("JUDGE") else speak(model, request)
+
+    stage.speak = both
+    summary = stage.run(roles=ROLES | {"judge": {"engine": "base"}}, rounds=1)
+    assert value(summary, 1, "win_rate") == 1.0
+    assert {model_name(name) for name, r in stage.said if text_of(r.chat).startswith("JUDGE")} == {"m_0"}
+    assert stage.asked("toy:judge") == []
 
 
 def test_roles_speak_as_their_settings_say_and_the_seed_reaches_every_engine(stage: Stage) -> None:
@@ -510,12 +523,34 @@ def asking_back(model: str, request: Request) -> str:
 
 def test_a_closing_answer_that_only_asks_back_is_replaced_by_m_0s(stage: Stage) -> None:
     stage.speak = asking_back
-    stage.run()
+    summary = stage.run()
     rows = stage.rows("round-2/train.jsonl")
     assert {(row["closed_by"], row["messages"][-1]["content"]) for row in rows} == {
         ("base", "m_0 answers, told PERSONALISE.")
     }
     assert {row["closed_by"] for row in stage.rows("round-1/train.jsonl")} == {"policy"}
+    assert "closing_answers_replaced" not in summary["rounds"][0]["metrics"]  # nothing was trained on
+    assert (value(summary, 1, "closing_answers_replaced"), value(summary, 2, "closing_answers_replaced")) == (0.0, 1.0)
+
+
+def test_the_share_of_closing_answers_replaced_counts_a_pair_once_however_many_of_its_rows_are_kept(
+    stage: Stage,
+) -> None:
+    def only_to_bo_after_question_1(model: str, request: Request) -> str:
+        reply, text = speak(model, request), text_of(request.chat)
+        back = reply == "m_0 answers, told PERSONALISE." and "Bo" in text and "Q1 of" in text
+        # m_0 asks back once; asked again, as the stand-in, it answers.
+        return "What would you like?" if back and not_yet(text) else reply
+
+    seen: set[str] = set()
+
+    def not_yet(text: str) -> bool:
+        return text not in seen and not seen.add(text)
+
+    stage.speak = only_to_bo_after_question_1
+    found = stage.run(keep=2, rounds=1)["rounds"][1]["metrics"]["closing_answers_replaced"]
+    assert Counter(row["closed_by"] for row in stage.rows("round-1/train.jsonl")) == {"policy": 6, "base": 2}
+    assert (found["value"], found["n"]) == (0.25, 4)
 
 
 def test_where_m_0_asks_back_as_well_the_conversation_is_a_failure_and_is_not_learned(stage: Stage) -> None:
@@ -616,6 +651,16 @@ def test_a_policy_that_cannot_score_is_refused_before_a_call_is_made(stage: Stag
     with pytest.raises(EngineError, match="policy 'hf:base' cannot return log-probs"):
         stage.run()
     assert stage.said == []
+
+
+@pytest.mark.parametrize("role", ["author", "oracle", "judge"])
+def test_m_0_is_nobodys_author_oracle_or_judge_unless_it_is_named(stage: Stage, role: str) -> None:
+    others = {name: player for name, player in ROLES.items() if name != role}
+    with pytest.raises(SettingsError) as caught:
+        stage.run(roles=others)
+    assert str(caught.value) == (f"roles.{role}.engine is not set: name hf:ID, or base to let m_0 play the {role}")
+    assert stage.said == stage.scored == []
+    assert stage.run(roles=others | {role: ROLES[role]}, rounds=1)["recipe"] == "star-gate"  # in the same folder
 
 
 @pytest.mark.parametrize("role", [*ROLES, "test_roleplayer"])
@@ -789,6 +834,51 @@ def test_a_share_of_failures_under_the_limit_is_let_through(stage: Stage) -> Non
         Stage(stage.folder.parent / "strict", speak=lazy).run(max_failed=0.4)
 
 
+def no_question_to_ed(model: str, request: Request) -> str:
+    """Ask everybody but Ed, who is on test, once trained; the conversations with him break off."""
+    reply = speak(model, request)
+    return reply.replace("?", ".") if model != "m_0" and "Ed" in text_of(request.chat) else reply
+
+
+def test_a_model_that_breaks_off_its_conversations_loses_those_pairs_and_it_is_told_why(stage: Stage) -> None:
+    stage.speak = no_question_to_ed
+    summary = stage.run()
+    assert (value(summary, 1, "win_rate"), value(summary, 2, "win_rate")) == (0.5, 0.5)
+    assert summary["rounds"][2]["metrics"]["win_rate"]["n"] == 4
+    assert summary["rounds"][2]["judge"]["win_rate"]["spoiled"] == 0.5
+    assert [value(summary, t, "conversations_held") for t in (0, 1, 2)] == [1.0, 0.5, 0.5]
+    assert [entry["failed"] for entry in summary["rounds"]] == [
+        {},
+        {"question without a question mark": 4},
+        {"question without a question mark": 4},
+    ]
+    assert summary["verdict"].startswith("round 2 did not improve: ")
+
+
+def test_every_pair_that_came_to_nothing_has_its_line_among_what_was_evaluated(stage: Stage) -> None:
+    stage.speak = no_question_to_ed
+    stage.run()
+    own = [r for r in stage.rows("eval.jsonl") if r["item"] == "verdict" and r["voice"] == "own" and r["round"] == 2]
+    assert {row["situation"]: (row["value"], row["spoiled"]) for row in own} == {
+        pair(5, "test", 1): (0.0, True),
+        pair(6, "test", 1): (0.0, True),
+        pair(5, "test", 2): (1.0, False),
+        pair(6, "test", 2): (1.0, False),
+    }
+
+
+def test_where_m_0_broke_off_its_conversations_no_later_model_is_compared_with_it(stage: Stage) -> None:
+    stage.speak = lambda model, r: (
+        speak(model, r).replace("?", ".") if model == "m_0" and "Ed" in text_of(r.chat) else speak(model, r)
+    )
+    summary = stage.run()
+    for t, voices in ((0, ["personalised"]), (2, ["own", "questions_alone", "answers_alone"])):
+        lines = [(row["voice"], row["situation"]) for row in stage.rows(f"round-{t}/test-verdicts.jsonl")]
+        assert lines == [(voice, pair(n, "test", 2)) for voice in voices for n in (5, 6)]
+    assert summary["rounds"][2]["metrics"]["win_rate"]["n"] == 2
+    assert [value(summary, t, "conversations_held") for t in (0, 1)] == [0.5, 1.0]
+
+
 def test_a_bug_is_raised_and_never_swallowed(stage: Stage) -> None:
     def buggy(request: Request) -> str:
         raise KeyError("a bug")
@@ -896,3 +986,11 @@ def won(mean: float, low: float | None, high: float | None) -> Examined:
 )
 def test_a_round_that_did_not_improve_says_so(examined: Examined, word: str) -> None:
     assert verdict([won(0.5, None, None), examined]).startswith(word)
+
+
+def test_the_verdict_says_how_much_of_the_gain_is_about_the_user() -> None:
+    m_0, m_1 = won(0.5, 0.5, 0.5), won(0.7, 0.6, 0.8)
+    assert "nats" not in verdict([m_0, m_1])  # where a task has one persona it is not known
+    m_0.metrics["experimental_minus_shuffled"] = Interval(0.0, -1.0, 1.0, 40)
+    m_1.metrics["experimental_minus_shuffled"] = Interval(3.25, 2.0, 4.0, 40)
+    assert verdict([m_0, m_1]).endswith("; experimental minus shuffled 0.0 -> 3.2 nats")

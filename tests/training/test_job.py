@@ -1,6 +1,7 @@
 """A training job as a process of its own: finished, killed, orphaned, failed."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from sparring.errors import DataError, SettingsError, TrainingError
 from sparring.training.canary import read_canary
-from sparring.training.job import Job, read_examples, run_job
+from sparring.training.job import Job, read_examples, run_job, work
 from sparring.training.settings import SFTSettings
 from sparring.training.sft import fine_tune
 from tests.training.conftest import examples, write_rows
@@ -101,6 +102,25 @@ def test_a_killed_job_leaves_no_half_checkpoint_and_comes_to_the_same_weights_wh
     (killed.partial / "model.safetensors").write_bytes(b"half")
     assert weight_bytes(run_job(killed)) == weight_bytes(finished[0])
     assert not killed.partial.exists()
+
+
+def test_the_whole_checkpoint_is_on_disk_before_it_stands_in_its_place(
+    job: Job, finished: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("HF_HUB_OFFLINE", "1"), ("HF_HUB_DISABLE_TELEMETRY", "1"), ("TQDM_DISABLE", "1")):
+        monkeypatch.setenv(name, value)  # the job sets them in its process, which is this one here
+    sync, early = os.fsync, set[int]()
+    here = replace(job, out=tmp_path / "checkpoint")
+
+    def watched(handle: int) -> None:
+        if not here.out.exists():
+            early.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    work(here, lambda _: None)
+    assert {part.name for part in here.out.rglob("*")} == {part.name for part in finished[0].rglob("*")}
+    assert {part.stat().st_ino for part in (here.out, *here.out.rglob("*"))} <= early
 
 
 def test_two_processes_come_to_the_weights_of_one(job: Job, tmp_path: Path) -> None:

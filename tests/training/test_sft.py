@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sparring.engines.base import Request
+from sparring.engines.hf import HF
 from sparring.engines.template import Template
-from sparring.errors import TrainingError
+from sparring.errors import EngineError, TrainingError
 from sparring.training.canary import check_canary, read_canary
 from sparring.training.settings import LoRASettings, SFTSettings
 from sparring.training.sft import Row, collate, cut, encode, fine_tune, held_out, weighted_loss
-from sparring.types import Chat, Example, LogProb, assistant, system, user
-from tests.tiny import TEMPLATES, tiny_model, tiny_tokenizer
+from sparring.types import Chat, Completion, Example, LogProb, Sampling, assistant, system, user
+from tests.tiny import REWRITING, TEMPLATES, tiny_model, tiny_tokenizer
 from tests.training.conftest import examples
 
 SETTINGS = SFTSettings(learning_rate=3e-3, batch_size=16, rows_per_device=16, validation_share=0, threads=1)
@@ -41,15 +43,17 @@ def by_hand(folder: Path, rows: Sequence[Example]) -> list[tuple[float, float]]:
     model.double()
     found: list[tuple[float, float]] = []
     for number, example in enumerate(rows):
-        row = encode(example, template, f"row {number}")
-        with torch.no_grad():
-            log_probs = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
-        found += [(w, -float(log_probs[at - 1, row.ids[at]])) for at, w in enumerate(row.weights) if w]
+        for row in encode(example, template, f"row {number}"):
+            with torch.no_grad():
+                log_probs = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
+            found += [(w, -float(log_probs[at - 1, row.ids[at]])) for at, w in enumerate(row.weights) if w]
     return found
 
 
 class FloatScorer:
     """A scorer of one text at a time, in float64."""
+
+    rounding = 1e-5
 
     def __init__(self, folder: Path):
         self.template, model = opened(folder)
@@ -78,10 +82,10 @@ def test_only_the_assistants_words_and_its_end_of_turn_are_learned_down_to_the_t
         user("tea"),
         assistant("then tea"),
     ]
-    row = encode(Example(chat, [0, 0, 1, 0, 1.5]), template, "row 1")
-    tokens = template.tokenizer.convert_ids_to_tokens(row.ids)
-    end = TEMPLATES[family][1]
-    learned = [(token, weight) for token, weight in zip(tokens, row.weights, strict=True) if weight]
+    rows = encode(Example(chat, [0, 0, 1, 0, 1.5]), template, "row 1")
+    assert len(rows) == (2 if family in REWRITING else 1)
+    name, end = template.tokenizer.convert_ids_to_tokens, TEMPLATES[family][1]
+    learned = [(name(i), weight) for row in rows for i, weight in zip(row.ids, row.weights, strict=True) if weight]
     assert learned == [(t, 1.0) for t in (*"what do you like ?".split(), end)] + [
         (t, 1.5) for t in ("then", "tea", end)
     ]
@@ -90,9 +94,45 @@ def test_only_the_assistants_words_and_its_end_of_turn_are_learned_down_to_the_t
 def test_an_assistant_message_of_weight_nought_is_read_but_not_learned(base: Path) -> None:
     template, _ = opened(base)
     chat = [user("hello"), assistant("what do you like ?"), user("tea"), assistant("then tea")]
-    row = encode(Example(chat, [0, 0, 0, 1]), template, "row 1")
+    [row] = encode(Example(chat, [0, 0, 0, 1]), template, "row 1")
     assert sum(weight > 0 for weight in row.weights) == 3
-    assert row.ids == template.rendered(chat).ids
+    assert row.ids == template.rows(chat)[0].ids
+
+
+def test_each_reply_is_learned_after_the_ids_it_was_sampled_from_where_the_template_rewrites(tmp_path: Path) -> None:
+    engine = HF(tiny_model(tmp_path / "base", family="qwen3"), device="cpu")
+    chat: Chat = [system("you are helpful ."), user("hello")]
+    sampled: list[list[int]] = []
+    for question in ("i like tea", "a nice day", ""):
+        heard = engine.generate([Request(chat, Sampling(2.0, max_tokens=20), index) for index in range(300)])
+        replies = [r for r in heard if isinstance(r, Completion) and r.finish == "stop" and r.text]
+        ids_of = {r.text: engine.tokenizer(r.text, add_special_tokens=False)["input_ids"] for r in replies}
+        reply = next(r for r in replies if len(ids_of[r.text]) + 1 == r.completion_tokens)  # no special token left out
+        said = ids_of[reply.text]
+        assert reply.prompt_tokens == len(engine.template.prompt(chat))
+        sampled.append([*engine.template.prompt(chat), *said, engine.tokenizer.eos_token_id])
+        chat = [*chat, assistant(reply.text), user(question)]
+    example = Example(chat[:-1], [0, 0, 0.5, 0, 0, 0, 2])
+    rows = encode(example, engine.template, "row 1")
+    assert [row.ids for row in rows] == [sampled[0], sampled[2]]
+    scores = engine.log_prob([chat[:2], chat[:6]], [chat[2]["content"], chat[6]["content"]])
+    for row, score, weight in zip(rows, scores, (0.5, 2), strict=True):
+        assert isinstance(score, LogProb)
+        context = len(row.ids) - score.tokens
+        assert row.weights == [0.0] * context + [weight] * score.tokens
+
+
+def test_a_model_whose_template_rewrites_is_trained_reported_and_handed_over_by_rows_of_one_reply(
+    tmp_path: Path,
+) -> None:
+    base = tiny_model(tmp_path / "base", family="qwen3")
+    report = fine_tune(str(base), examples(16), tmp_path / "out", 0, replace(SETTINGS, batch_size=32), ignore)
+    assert (report["rows"]["train"], report["lengths"]["rows"], report["steps"]) == (32, 32, 1)
+    found = by_hand(base, examples(16))
+    expected = sum(weight * loss for weight, loss in found) / sum(weight for weight, _ in found)
+    assert report["curve"][0]["loss"] == pytest.approx(expected, rel=1e-5)
+    assert [c.target for c in read_canary(tmp_path / "out")] == [e.messages[-1]["content"] for e in examples(4)]
+    check_canary(tmp_path / "out", HF(tmp_path / "out", device="cpu"))
 
 
 def test_a_row_with_nothing_to_learn_is_an_error_that_names_it(base: Path, tmp_path: Path) -> None:
@@ -103,7 +143,7 @@ def test_a_row_with_nothing_to_learn_is_an_error_that_names_it(base: Path, tmp_p
 
 def test_no_gradient_reaches_a_prediction_of_the_users_words_or_of_a_pad(base: Path) -> None:
     template, _ = opened(base)
-    batch = collate([encode(example, template, "") for example in examples(4)])
+    batch = collate([row for example in examples(4) for row in encode(example, template, "")])
     logits = torch.randn(*batch["input_ids"].shape, 64, requires_grad=True)
     weighted_loss(logits, batch["input_ids"], batch["weights"]).backward()
     reached = logits.grad.abs().sum(-1) > 0
@@ -116,7 +156,7 @@ def test_the_end_of_turn_stays_seen_and_learned_where_it_is_also_the_pad(tmp_pat
     folder = tiny_model(tmp_path / "padded", pad="<|im_end|>")
     template, model = opened(folder)
     assert template.tokenizer.pad_token_id == template.tokenizer.eos_token_id
-    rows = [encode(example, template, "") for example in examples(6)]
+    rows = [row for example in examples(6) for row in encode(example, template, "")]
     batch = collate(rows)
     assert batch["attention_mask"].sum(-1).tolist() == [len(row.ids) for row in rows]
     ends = batch["input_ids"] == template.tokenizer.eos_token_id
@@ -175,7 +215,7 @@ def test_the_validation_loss_is_that_of_all_held_out_tokens_together(base: Path,
     report = fine_tune(str(base), rows, tmp_path / "out", 5, settings, ignore)
     assert report["rows"] == {"train": 21, "validation": 9}
     template, _ = opened(base)
-    encoded = [encode(example, template, "") for example in rows]
+    encoded = [row for example in rows for row in encode(example, template, "")]
     _, held = held_out(encoded, 0.3, 5)
     found = by_hand(tmp_path / "out", [rows[encoded.index(row)] for row in held])
     expected = sum(weight * loss for weight, loss in found) / sum(weight for weight, _ in found)
@@ -223,7 +263,7 @@ def test_a_row_longer_than_the_models_context_is_refused(tmp_path: Path) -> None
 
 
 def test_a_model_id_that_nobody_has_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="model 'nobody/nothing' cannot be opened: "):
+    with pytest.raises(EngineError, match="cannot open model 'nobody/nothing': "):
         fine_tune("nobody/nothing", examples(8), tmp_path / "out", 0, SETTINGS, ignore)
 
 
@@ -272,7 +312,7 @@ def test_a_checkpoint_opens_as_a_plain_model_that_holds_the_trained_weights(
     assert not {name for name in names if name.endswith((".bin", ".pt", ".pkl")) or name.startswith("adapter")}
     assert opened(out)[0].tokenizer.chat_template == opened(base)[0].tokenizer.chat_template
     assert weights(out).keys() == weights(base).keys()
-    check_canary(out, FloatScorer(out), tolerance=1e-5)
+    check_canary(out, FloatScorer(out))
 
 
 def test_a_sampler_with_other_weights_is_found_out(base: Path, tmp_path: Path) -> None:

@@ -37,6 +37,26 @@ GPU_TAKES = 8
 """How many times more of both a GPU takes at once."""
 
 
+def open_model(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return tokenizer and model, on the CPU. Raises EngineError, also where a weight would be left to chance."""
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise EngineError(f"cannot open model {name!r}: {first_line}") from error
+    model, told = opened
+    missing = sorted([*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])])  # tied ones are not
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise EngineError(
+            f"cannot open model {name!r}: its weights lack {missing[0]}{more} in the size that its config says"
+        )
+    return tokenizer, model
+
+
 class HF:
     """A Generator and a Scorer over one local or cached transformers model."""
 
@@ -50,12 +70,7 @@ class HF:
         self.rounding = 1e-3 if dtype == torch.float32 else 5e-2
         """Nats a token by which a float32 scorer of the same weights may differ."""
         disable_progress_bar()  # it would write across whoever shows progress here
-        try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(self.name)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=dtype)
-        except (OSError, ValueError, SafetensorError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise EngineError(f"cannot open model {self.name!r}: {first_line}") from error
+        tokenizer, loaded = open_model(self.name, dtype)
         self.tokenizer, self.model = tokenizer, loaded.to(self.device).eval()
         self.limit: int = self.model.config.get_text_config().max_position_embeddings
         self.ends = end_tokens(self.model, tokenizer)

@@ -84,8 +84,8 @@ class Exam:
         metrics = log_prob_metrics(signals, controls, kinds)
         metrics["conversations_held"] = self._held(conversations)
         if m_0 is None:
-            metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own))  # against itself, by definition
-        found, judge = self._judged(stages, [row for row in answers if m_0 or row["voice"] != "own"], against)
+            metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own)) if own else None  # against itself, by definition
+        found, judge = self._judged(stages, [voice for voice in voices if m_0 or voice != "own"], answers, against)
         metrics |= found
         if self.health:
             after = {chosen[pair].id: text for pair, text in own.items()}
@@ -118,19 +118,19 @@ class Exam:
         return stages.roll_out("test-answers.jsonl", flows, dict)
 
     def _judged(
-        self, stages: Stages, answers: Sequence[Row], against: Mapping[str, str]
+        self, stages: Stages, voices: Sequence[str], answers: Sequence[Row], against: Mapping[str, str]
     ) -> tuple[Metrics, dict[str, Any]]:
         by_id = {s.id: s for s in self.situations}
         texts = {(row["voice"], row["situation"]): row["text"] for row in answers}
         flows = [
             (f"{pair} {voice}", self._verdict(by_id[pair], voice, texts.get((voice, pair)), theirs))
-            for voice in dict.fromkeys(row["voice"] for row in answers)
+            for voice in voices
             for pair, theirs in against.items()
         ]
         rows = stages.roll_out("test-verdicts.jsonl", flows, dict)
         metrics: Metrics = {}
         judge: dict[str, Any] = {}
-        for voice in dict.fromkeys(row["voice"] for row in rows):
+        for voice in voices:
             items = [
                 Verdicts(by_id[r["situation"]], r["ours_first"], r["theirs_first"], r["spoiled"])
                 for r in rows
@@ -196,8 +196,12 @@ def log_prob_metrics(rows: Sequence[Row], controls: Sequence[Row], kinds: Mappin
     `kinds` gives the kind of a pair's task; where there are kinds, the mean is given for each of them too.
     """
     both = [row | {"about_user": row["heard"] - row["shuffled"]} for row in rows if _known(row, "heard", "shuffled")]
-    floors = {row["situation"]: row["floor"] for row in controls}
-    told = [row | {"gain": row["heard"] - floors[row["situation"]]} for row in rows if _known(row, "heard")]
+    floors = {row["situation"]: row["floor"] for row in controls if _known(row, "floor")}
+    told = [
+        row | {"gain": row["heard"] - floors[row["situation"]]}
+        for row in rows
+        if _known(row, "heard") and row["situation"] in floors
+    ]
     by_kind = {
         f"oracle_log_prob_on_{kind}": over_pairs([row for row in rows if kinds[row["situation"]] == kind], "heard")
         for kind in _kinds(kinds.values())

@@ -27,8 +27,7 @@ from pydantic import Field, model_validator
 
 from sparring.engines.base import Generator, Scorer
 from sparring.errors import DataError, EngineError, RolloutError, SettingsError
-from sparring.evals.asking import Exam, Examined, Health
-from sparring.evals.statistics import mean_interval
+from sparring.evals.asking import Exam, Examined, Health, over_pairs
 from sparring.flow import Flow, Role, render
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
@@ -323,8 +322,11 @@ class StarGateLoop:
         exam = Exam(test, self.base, judge, self.prompts["judge"], self.health, seed, samples)
         found = exam.take(stages, conversations, voices, m_0)
         if t:
-            closed = [row["closed_by"] for row in read_lines(stages.folder.path / "train.jsonl")]
-            found.metrics["closing_answers_replaced"] = mean_interval([float(by == "base") for by in closed])
+            closed = [
+                {"situation": row["id"].rpartition(" #")[0], "replaced": float(row["closed_by"] == "base")}
+                for row in read_lines(stages.folder.path / "train.jsonl")
+            ]
+            found.metrics["closing_answers_replaced"] = over_pairs(closed, "replaced")
         self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
         return found
 

@@ -166,5 +166,8 @@ def _figure(metric: Mapping[str, Any] | None, unit: str) -> str:
     if metric is None:
         return "-"
     times, mark = (100, " %") if unit == "%" else (1, "")
-    bounds = "" if metric["low"] is None else f" \\[{times * metric['low']:.1f}, {times * metric['high']:.1f}]"
-    return f"{times * metric['value']:.1f}{mark}{bounds}"
+    value, low, high = (
+        x if x is None else round(times * x, 1) + 0.0 for x in (metric[k] for k in ("value", "low", "high"))
+    )
+    bounds = "" if low is None else f" \\[{low:.1f}, {high:.1f}]"
+    return f"{value:.1f}{mark}{bounds}"

@@ -2,7 +2,7 @@
 
 The loss of an optimiser step is sum(w * ce) / sum(w) over its whole batch, however the batch is cut into micro batches
 and devices; averaging micro batches would give a token in a short one more say. Only what the assistant said is ever
-learned, its end-of-turn token included: the spans come from `Template.rendered`, so a row is trained on as it was
+learned, its end-of-turn token included: the spans come from `Template.rows`, so a reply is trained on as it was
 sampled. This is the only file that loads torch and transformers for training; it runs in the job's process.
 """
 
@@ -22,9 +22,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from sparring.engines.hf import open_model
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import TrainingError
 from sparring.training.canary import Canary, write_canary
@@ -38,7 +39,7 @@ CANARIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An example as the model reads it."""
+    """An example as the model reads it, or a part of one that ends with a reply."""
 
     ids: list[int]
     weights: list[float]
@@ -47,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class LengthReport:
-    """How long the rows are, before any is cut, in tokens."""
+    """How long the rows are as trained (`encode`), before any is cut, in tokens."""
 
     rows: int
     min: int
@@ -63,17 +64,23 @@ class LengthReport:
     """Tokens with a weight, after cutting."""
 
 
-def encode(example: Example, template: Template, name: str) -> Row:
-    """Return the example as token ids and token weights. Raises TrainingError where it holds nothing to learn."""
-    rendered = template.rendered(example.messages)
-    weights = [0.0] * len(rendered.ids)
-    # A folded chat has lost its system message, which is never learned: the weights are aligned at the end.
-    for (start, end), weight in zip(rendered.spans, example.weights[-len(rendered.spans) :], strict=True):
-        weights[start:end] = [weight] * (end - start)
-    weights[0] = 0.0  # nothing comes before the first token, so nothing predicts it
-    if not any(weights):
+def encode(example: Example, template: Template, name: str) -> list[Row]:
+    """Return the example as token ids and token weights. Raises TrainingError where it holds nothing to learn.
+
+    That is one row, or one a learned reply where the template rewrites earlier turns.
+    """
+    rows: list[Row] = []
+    for rendered in template.rows(example.messages):
+        weights = [0.0] * len(rendered.ids)
+        # A folded chat has lost its system message, which is never learned: the weights are aligned at the end.
+        for (start, end), weight in zip(rendered.spans, example.weights[-len(rendered.spans) :], strict=True):
+            weights[start:end] = [weight] * (end - start)
+        weights[0] = 0.0  # nothing comes before the first token, so nothing predicts it
+        if any(weights):
+            rows.append(Row(rendered.ids, weights))
+    if not rows:
         raise TrainingError(f"{name} has no token to learn: no assistant message has a weight above 0")
-    return Row(rendered.ids, weights)
+    return rows
 
 
 def cut(rows: Sequence[Row], settings: SFTSettings) -> tuple[list[Row], LengthReport]:
@@ -202,18 +209,18 @@ def fine_tune(
     """Train `model_id` on `examples` and write a checkpoint into `folder`; return the report that goes with it.
 
     `emit` is given the length report before training and a line a step. The checkpoint is float32 safetensors,
-    tokenizer, chat template, generation config and canary. Raises TrainingError for a model that cannot be opened or
-    takes fewer tokens than a row has, and for rows that cannot be learned; EngineError for a template that rewrites
-    earlier turns.
+    tokenizer, chat template, generation config and canary. Raises EngineError for a model that cannot be opened, or
+    whose template cannot be learned with; TrainingError for one that takes fewer tokens than a row has, and for rows
+    that cannot be learned.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if not examples:
         raise TrainingError("there are no rows to train on")
-    tokenizer, model = _open(model_id)
+    tokenizer, model = open_model(model_id, torch.float32)
     template = Template(tokenizer, model_id, end_tokens(model, tokenizer))
-    whole = [encode(example, template, f"row {number}") for number, example in enumerate(examples, 1)]
-    rows, lengths = cut(whole, settings)
+    encoded = [encode(example, template, f"row {number}") for number, example in enumerate(examples, 1)]
+    rows, lengths = cut([row for each in encoded for row in each], settings)
     _check_context(model_id, model, max(len(row.ids) for row in rows))
     emit({"lengths": asdict(lengths)})
     train, held = held_out(rows, settings.validation_share, seed)
@@ -232,7 +239,8 @@ def fine_tune(
     started = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - started
-    uncut = [example for example, row in zip(examples, whole, strict=True) if len(row.ids) <= settings.max_length]
+    longest = [max(len(row.ids) for row in each) for each in encoded]
+    uncut = [example for example, most in zip(examples, longest, strict=True) if most <= settings.max_length]
     _save(trainer, tokenizer, template, folder, uncut[:CANARIES])
     return {
         "steps": trainer.state.global_step,
@@ -242,15 +250,6 @@ def fine_tune(
         "curve": [_point(line) for line in trainer.state.log_history if "loss" in line or "eval_loss" in line],
         "versions": {name: version(name) for name in ("torch", "transformers", "accelerate")},
     }
-
-
-def _open(model_id: str) -> tuple[Any, Any]:
-    try:
-        return AutoTokenizer.from_pretrained(model_id), AutoModelForCausalLM.from_pretrained(
-            model_id, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"model {model_id!r} cannot be opened: {error}") from error
 
 
 def _check_context(model_id: str, model: Any, longest: int) -> None:
@@ -322,7 +321,7 @@ def _save(trainer: Trainer, tokenizer: Any, template: Template, folder: Path, ex
 
 
 def _canary(model: Any, template: Template, example: Example) -> Canary:
-    last = max(at for at, message in enumerate(example.messages) if message["role"] == "assistant")
+    last = max(at for at, weight in enumerate(example.weights) if weight)
     chat, target = example.messages[:last], example.messages[last]["content"]
     before, reply = template.target(chat, target)
     ids = torch.tensor([before + reply], device=next(model.parameters()).device)
