@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sparring.evals.statistics import Interval, mean_interval, overlap
-from sparring.runs import read_json, read_lines
+from sparring.files import read_json, read_lines
 
 ARMS: dict[str, list[str]] = {
     "STaR-GATE": [],

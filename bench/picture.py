@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sparring.files import read_json
 from sparring.report.terminal import show_summary
-from sparring.runs import read_json
 
 
 def main(run: Path, picture: Path) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(sparring.__file__).parent
 
 LAYERS = (
     ("types", "errors"),
-    ("settings", "ledger", "runs", "select"),
+    ("files", "settings", "ledger", "runs", "select"),
     ("engines", "tasks"),
     ("flow", "stages"),
     ("signals",),

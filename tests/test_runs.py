@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.errors import RunError, SparringError
-from sparring.runs import Run, read_json, read_lines, rename_whole, write_json, write_lines
+from sparring.files import read_json, read_lines, rename_whole, write_json, write_lines
+from sparring.runs import Run
 from sparring.types import Failure
 
 SETTINGS = {"rounds": 2, "train": {"lr": 1e-5, "device": "cpu"}, "turns": (1, 2, 3)}

@@ -180,3 +180,14 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_a_settings_error_is_wrong_usage() -> None:
     assert issubclass(SettingsError, UsageError)
     assert SettingsError.exit_status == 2
+
+
+def test_a_table_given_in_part_lies_over_the_defaults_of_its_field() -> None:
+    from sparring.recipes.star_gate import StarGate
+
+    overrides = ["roles.author.engine=hf:x", "questioner.max_tokens=30", "roles.roleplayer.max_tokens=50"]
+    settings = StarGate.load([], overrides)
+    author, roleplayer = settings.roles.author, settings.roles.roleplayer
+    assert (author.engine, author.temperature, author.top_p, author.max_tokens) == ("hf:x", 1.4, 0.9, 400)
+    assert (settings.questioner.temperature, settings.questioner.max_tokens) == (0.9, 30)
+    assert (roleplayer.engine, roleplayer.max_tokens) == ("base", 50)

@@ -14,20 +14,15 @@ valid UTF-8; a lone surrogate is kept as its escape, and NaN is refused (an unkn
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import glob
 import json
 import logging
 import os
 import platform
-import secrets
-import shutil
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -35,12 +30,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sparring.errors import RunError, SparringError
+from sparring.errors import RunError
+from sparring.files import (
+    Row,
+    parsed,
+    read_json,
+    read_lines,
+    room_on_disk,
+    rows_of,
+    text_of,
+    write_json,
+    write_lines,
+    write_whole,
+)
 from sparring.types import Failure
 
 log = logging.getLogger("sparring")
 
-Row = dict[str, Any]
 Wrote = TypeVar("Wrote")
 Read = TypeVar("Read")
 
@@ -93,7 +99,7 @@ class Folder:
         if not self._journal.locked:
             raise RunError(f"{path} does not exist, and the run is open for reading only")
         started = time.monotonic()
-        with _room_on_disk(path):
+        with room_on_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             make(path)
         self._journal.add(path, time.monotonic() - started)
@@ -137,7 +143,7 @@ class Run(Folder):
         a run that another process works on.
         """
         path = Path(path)
-        wanted = _parsed(_text({"recipe": recipe, "settings": settings, "seeds": list(seeds)}), str(path))
+        wanted = parsed(text_of({"recipe": recipe, "settings": settings, "seeds": list(seeds)}), str(path))
         journal = _claimed(path)
         try:
             if not (path / "run.json").exists():
@@ -252,8 +258,8 @@ class Journal:
     def add(self, stage: Path, seconds: float) -> None:
         name, now = self.name(stage), datetime.now(UTC).isoformat(timespec="seconds")
         row = {"stage": name, "seconds": round(seconds, 3), "finished": now, **self.notes.pop(name, {})}
-        with _room_on_disk(self.path), self.path.open("ab") as file:
-            file.write(_text(row))
+        with room_on_disk(self.path), self.path.open("ab") as file:
+            file.write(text_of(row))
 
     def name(self, stage: Path) -> str:
         return stage.relative_to(self.root).as_posix()
@@ -261,83 +267,12 @@ class Journal:
     def rows(self) -> list[Row]:
         """Return the finished lines; one that is being written, or was when the process was killed, is no line yet."""
         data = self.path.read_bytes() if self.path.exists() else b""
-        return _rows(data[: data.rfind(b"\n") + 1], self.path)
+        return rows_of(data[: data.rfind(b"\n") + 1], self.path)
 
     def _mend(self) -> None:
         """Cut off what a killed process left of a line."""
         if self.path.exists():
             os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
-
-
-def write_whole(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make `path` by filling a temporary neighbour and renaming it: whole or not there, whenever the process dies.
-
-    The temporary name is new each time, so that an orphan of a killed attempt cannot write into this one. A full disk
-    raises SparringError.
-    """
-    with _room_on_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            _remove(leftover)
-        temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            fill(temp)
-            rename_whole(temp, path)
-        finally:
-            _remove(temp)
-
-
-def rename_whole(temp: Path, path: Path) -> None:
-    """Rename a finished file or folder to the name that says it is whole, with all of it on disk before."""
-    for part in [temp, *temp.rglob("*")]:
-        _sync(part)
-    os.replace(temp, path)
-    _sync(path.parent)
-
-
-def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("wb") as file:
-        file.writelines(_text(row) for row in rows)
-
-
-def read_lines(path: Path) -> list[Row]:
-    """Return the rows of a JSON-lines file; raise RunError with `file:line` at one that is not whole."""
-    return _rows(path.read_bytes(), path)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_bytes(_text(value, indent=2))
-
-
-def read_json(path: Path) -> Row:
-    """Return the object in a JSON file; raise RunError where it is not whole."""
-    return _parsed(path.read_bytes(), str(path))
-
-
-def _rows(data: bytes, path: Path) -> list[Row]:
-    # Split at line feeds alone: `splitlines` would also break at U+2028, which is free to stand in a JSON string.
-    lines = data.removesuffix(b"\n").split(b"\n") if data else []
-    return [_parsed(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
-
-
-def _text(value: Mapping[str, Any], indent: int | None = None) -> bytes:
-    # An escaped lone surrogate is what `backslashreplace` writes and what JSON reads.
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _parsed(data: bytes, where: str) -> Row:
-    try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
-    except ValueError as error:
-        raise RunError(f"{where}: not a whole JSON object ({error}); delete the file to make it again") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{where}: not a JSON object but {data[:40]!r}")
-    return cast(Row, value)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _record(path: Path) -> Row:
@@ -353,7 +288,7 @@ def _claimed(path: Path) -> Journal:
     """Make the folder if it is not there, refuse one that holds something else, and lock it."""
     journal = Journal(path)
     try:
-        with _room_on_disk(path):
+        with room_on_disk(path):
             path.mkdir(parents=True, exist_ok=True)
             # A process killed while it made a run leaves nothing but hidden files.
             others = [name for name in os.listdir(path) if not name.startswith((".lock", ".run.json."))]
@@ -404,30 +339,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-@contextmanager
-def _room_on_disk(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        message = f"the disk is full: {path} was not written. Free some space and give the same command again"
-        raise SparringError(f"{message}; every finished stage is kept.") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove(path: Path) -> None:
-    # Litter under a name that nobody will use again: what an orphan still holds on to may stay.
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sparring.errors import SettingsError, TooManyFailures
+from sparring.files import Row
 from sparring.flow import Flow, Tally, run
-from sparring.runs import Folder, Row, Run
+from sparring.runs import Folder, Run
 from sparring.types import Failure
 
 Tell = Callable[[Row], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from sparring.evals.asking import (
     share_over_pairs,
 )
 from sparring.evals.statistics import Interval
+from sparring.files import read_lines
 from sparring.flow import Role
 from sparring.rollouts.conversation import Conversation
 from sparring.rollouts.situation import Persona, Situation
-from sparring.runs import Run, read_lines
+from sparring.runs import Run
 from sparring.signals.logprob import Told
 from sparring.stages import Stages
 from sparring.tasks import Task
@@ -259,6 +261,14 @@ def test_the_table_of_two_by_two_says_which_part_won(tmp_path: Path) -> None:
         "spoiled": 0.0,
         "position_bias": 0.0,
     }
+
+
+def test_the_gain_over_m_0_is_paired_by_pair(tmp_path: Path) -> None:
+    m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
+    first = next(iter(m_0.log_probs))
+    poorer = replace(m_0, log_probs={first: m_0.log_probs[first] - 2.0, "a pair that m_0 alone knows": -99.0})
+    found = examined(tmp_path, 1, {"own": answering(GOOD)}, poorer)
+    assert found.metrics["oracle_log_prob_over_m_0"] == Interval(2.0, None, None, 1)
 
 
 def test_answers_alone_come_after_m_0s_questions_and_every_other_answer_after_the_models_own(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from sparring.engines.scripted import Scripted
 from sparring.errors import DataError, EngineError, RunError, SettingsError, TooManyFailures, TrainingError
 from sparring.evals.asking import Examined
 from sparring.evals.statistics import Interval
-from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, star_gate, verdict
-from sparring.runs import Run, read_lines
+from sparring.evals.summary import verdict
+from sparring.files import read_lines
+from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, star_gate
+from sparring.runs import Run
 from sparring.tasks import Splits, Task
 from sparring.training.canary import Canary, write_canary
 from sparring.types import Chat, Completion, assistant, user

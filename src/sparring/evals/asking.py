@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sparring.engines.base import Scorer
-from sparring.evals.statistics import Interval, mean_interval
+from sparring.evals.statistics import Interval, mean_interval, paired_difference
 from sparring.evals.win_rate import Verdicts, compare, win_rate
 from sparring.flow import Flow, Role
 from sparring.rollouts.controls import ceiling, ceiling_and_heard, floor, heard, shuffled
@@ -40,6 +40,8 @@ class Examined:
     """The model's own answer after it, by pair."""
     judge: dict[str, dict[str, float | None]] = field(default_factory=lambda: dict[str, dict[str, float | None]]())
     """How far the judge can be trusted, by comparison: ties, unreadable, spoiled, position_bias."""
+    log_probs: dict[str, float] = field(default_factory=lambda: dict[str, float]())
+    """Mean log-prob of the oracle's response, by pair, in nats."""
     failed: dict[str, int] = field(default_factory=lambda: dict[str, int]())
     """Conversations that failed, by reason."""
 
@@ -83,6 +85,9 @@ class Exam:
         kinds = {s.id: s.task.kind for s in self.situations}
         metrics = log_prob_metrics(signals, controls, kinds)
         metrics["conversations_held"] = self._held(conversations)
+        means = {pair: sum(values) / len(values) for pair, values in _by_pair(signals, "heard").items()}
+        if m_0:
+            metrics["oracle_log_prob_over_m_0"] = paired_difference(means, m_0.log_probs)
         if m_0 is None:
             metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own)) if own else None  # against itself, by definition
         found, judge = self._judged(stages, [voice for voice in voices if m_0 or voice != "own"], answers, against)
@@ -90,7 +95,7 @@ class Exam:
         if self.health:
             after = {chosen[pair].id: text for pair, text in own.items()}
             metrics |= health_metrics(health_rows(conversations, after, self.health), after)
-        return Examined(metrics, chosen, own, judge, self._failed(stages))
+        return Examined(metrics, chosen, own, judge, means, self._failed(stages))
 
     def _held(self, conversations: Sequence[Conversation]) -> Interval | None:
         """Return the share of conversations that did not fail, over all pairs."""

@@ -15,10 +15,9 @@ closing answer that only asks back is replaced by m_0's, and a turn off-format o
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -26,41 +25,21 @@ from typing import Any, Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from sparring.engines.base import Generator, Scorer
-from sparring.errors import DataError, EngineError, RolloutError, SettingsError
+from sparring.errors import EngineError, RolloutError, SettingsError
 from sparring.evals.asking import Exam, Examined, Health, over_pairs
-from sparring.flow import Flow, Role, render
+from sparring.evals.summary import evaluated, summary
+from sparring.files import Row, read_lines
+from sparring.flow import Flow, Role
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
-from sparring.rollouts.situation import Persona, Situation, check_content, oracle_response, write_persona
-from sparring.runs import Row, Run, read_lines
+from sparring.rollouts.situation import Situation, answer_tasks, check_personas, read_examples, write_personas
+from sparring.runs import Run
 from sparring.select import random_k, top_k
-from sparring.settings import Settings
+from sparring.settings import Player, Settings, Training, Voice
 from sparring.signals.logprob import log_probs
 from sparring.stages import Stages, Tell, read_prompts
-from sparring.tasks import SPLITS, Split, Splits
+from sparring.tasks import Split, Splits
 from sparring.training.canary import check_canary
-from sparring.types import Sampling
-
-
-class Voice(Settings):
-    """How a role's words are drawn."""
-
-    temperature: float = Field(default=0.0, ge=0)
-    """0 is greedy."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus mass."""
-    max_tokens: int = Field(default=700, ge=1)
-    """Longest reply, in tokens."""
-
-    def sampling(self, seed: int) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.max_tokens, seed)
-
-
-class Player(Voice):
-    """A role other than the policy's."""
-
-    engine: str = ""
-    """hf:ID, world:NAME/ROLE, or `base` for m_0. It must be named: m_0 is nobody's judge unless you say so."""
 
 
 class Roles(Settings):
@@ -76,26 +55,6 @@ class Roles(Settings):
     """Plays the user on test; None: the roleplayer."""
     judge: Player = Player(temperature=0, top_p=0.9, max_tokens=300)
     """Compares two answers."""
-
-
-class Training(Settings):
-    """Of the policy, each round. Names and defaults are `training.sft.SFTSettings`'."""
-
-    learning_rate: float = Field(default=2e-5, gt=0)
-    epochs: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    """Chats an optimiser step."""
-    rows_per_device: int = Field(default=4, ge=1)
-    """Chats a device holds at once."""
-    max_length: int = Field(default=1024, ge=2)
-    """Longest row, in tokens."""
-    max_truncated: float = Field(default=0.05, ge=0, le=1)
-    """Largest share of rows that may be cut at `max_length`; the published run cut 16-21 % unseen."""
-    validation_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the rows kept for a validation loss."""
-    bf16: bool = False
-    lora: dict[str, Any] | None = None
-    """PEFT's r, alpha, dropout, target_modules; None trains every weight."""
 
 
 class StarGate(Settings):
@@ -168,11 +127,11 @@ def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
     """Run the whole recipe and return its summary: the same dict as summary.json."""
     found = improve(loop, loop.situations(tasks), train)
     run = loop.stages.run
-    run.lines("eval.jsonl", lambda: _evaluated(run, len(found)))
-    return run.json("summary.json", lambda: _summary(run, found))
+    run.lines("eval.jsonl", lambda: evaluated(run, len(found)))
+    return run.json("summary.json", lambda: summary("star-gate", run, found))
 
 
-def improve(loop: StarGateLoop, splits: Mapping[str, Sequence[Situation]], train: Trainer) -> list[Examined]:
+def improve(loop: StarGateLoop, splits: Mapping[Split, Sequence[Situation]], train: Trainer) -> list[Examined]:
     """Return the evaluation of m_0, m_1, ... Splits A and B alternate: m_t never meets the pairs it was trained on."""
     policy = loop.settings.policy
     found = [loop.examine(0, policy, splits["test"], None)]
@@ -274,38 +233,15 @@ class StarGateLoop:
         """Return how long this pair's conversations are: drawn by a seed that all models share."""
         return random.Random(f"{self.settings.seed}/turns/{situation.id}").choice(self.settings.turns)
 
-    def situations(self, tasks: Splits) -> dict[str, list[Situation]]:
+    def situations(self, tasks: Splits) -> dict[Split, list[Situation]]:
         """Return each split's pairs of task and persona with the oracle's response, each made once and kept."""
-        personas = self.personas()
-        oracle, prompt = self.role("oracle", self.settings.roles.oracle), self.prompts["oracle"]
-        flows = [
-            (f"{task.id} {persona.id}", oracle_response(task, persona, oracle, prompt))
-            for split, group in personas.items()
-            for persona in group
-            for task in tasks[split]
-        ]
-        rows = self.stages.roll_out("situations.jsonl", flows, Situation.row)
-        situations = [Situation.from_row(row) for row in rows]
-        return {split: [s for s in situations if s.task.split == split] for split in personas}
-
-    def personas(self) -> dict[Split, list[Persona]]:
-        """Return the personas of each split, written by the author; no text stands in two."""
-        author = self.role("author", self.settings.roles.author)
-        flows: list[tuple[str, Flow[Persona]]] = []
-        taken: set[str] = set()
-        for split, count in zip(SPLITS, self.settings.personas, strict=True):
-            for n in range(count):
-                id = f"persona-{split}-{n + 1}"
-                shown = random.Random(f"{self.settings.seed}/{id}").sample(list(self.examples), 2)
-                asked = render(self.prompts["persona"], example_1=shown[0], example_2=shown[1])
-                flows.append((id, write_persona(id, len(flows), author, asked, taken)))
-        rows = self.stages.roll_out("personas.jsonl", flows, asdict)
+        roles, prompts, stages = self.settings.roles, self.prompts, self.stages
+        author, oracle = self.role("author", roles.author), self.role("oracle", roles.oracle)
+        counts, seed = self.settings.personas, self.settings.seed
+        personas = write_personas(stages, counts, author, prompts["persona"], self.examples, seed)
         if self.settings.check_content:
-            written = [Persona(**row) for row in rows]
-            oracle = self.role("oracle", self.settings.roles.oracle)
-            checks = [(p.id, check_content(p, oracle, self.prompts["content"])) for p in written]
-            rows = self.stages.roll_out("personas-checked.jsonl", checks, asdict)
-        return {split: [Persona(**r) for r in rows if r["id"].startswith(f"persona-{split}-")] for split in SPLITS}
+            personas = check_personas(stages, personas, oracle, prompts["content"])
+        return answer_tasks(stages, tasks, personas, oracle, prompts["oracle"])
 
     def examine(self, t: int, policy: str, test: Sequence[Situation], m_0: Examined | None) -> Examined:
         """Evaluate m_t on held-out tasks and personas: log-probs with controls, win rates in a 2 x 2 table, health."""
@@ -417,7 +353,7 @@ class StarGateLoop:
         return stages.roll_out("train.jsonl", flows, lambda closed: row(by_id[closed[0]], closed[1], closed[2]))
 
     def train(self, stages: Stages, policy: str, train: Trainer) -> str:
-        """Train on train.jsonl ; return the checkpoint as an engine's name, once the engine proves to hold it."""
+        """Train on train.jsonl; return the checkpoint as an engine's name, once the engine proves to hold it."""
         settings = self.settings
         start = settings.policy if settings.init == "base" else policy
         rows = stages.folder.path / "train.jsonl"
@@ -465,61 +401,3 @@ def read_texts(settings: StarGate, folder: Path) -> tuple[dict[str, str], list[s
     names = ["ask", "play", "oracle", "judge", "persona", "personalise", "neutral"]
     prompts = read_prompts(folder, *names, *(["content"] if settings.check_content else []))
     return prompts, read_examples(folder / "personas_examples.jsonl")
-
-
-def read_examples(path: Path) -> list[str]:
-    """Read the example personas of a prompt folder: JSON lines with a `text`, at least two."""
-    if not path.is_file():
-        raise SettingsError(f"prompts: no file {path}; the author of personas is shown two of its lines")
-    texts: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if line.strip():
-            try:
-                texts.append(json.loads(line)["text"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path}:{number}: not a JSON object with a text ({error!r})") from error
-    if len(texts) < 2:
-        raise SettingsError(f"{path}: {len(texts)} example persona(s), but two are shown at a time")
-    return texts
-
-
-def _evaluated(run: Run, rounds: int) -> list[Row]:
-    """Return one line an evaluated item: every verdict, and every test conversation's log-probs."""
-    rows: list[Row] = []
-    for t in range(rounds):
-        for name, item in (("test-verdicts.jsonl", "verdict"), ("test-signals.jsonl", "log_prob")):
-            rows += [{"round": t, "item": item, **row} for row in read_lines(run.path / f"round-{t}" / name)]
-    return rows
-
-
-def _summary(run: Run, found: Sequence[Examined]) -> Row:
-    rounds = [
-        {
-            "round": t,
-            "metrics": {name: m and m.as_dict() for name, m in examined.metrics.items()},
-            "judge": examined.judge,
-            "failed": examined.failed,
-        }
-        for t, examined in enumerate(found)
-    ]
-    return {
-        "recipe": "star-gate",
-        "verdict": verdict(found),
-        "rounds": rounds,
-        "calls": run.calls(),
-        "seconds": run.seconds(),
-    }
-
-
-def verdict(found: Sequence[Examined]) -> str:
-    """Return one sentence: whether the last round's answers are preferred to m_0's, and how surely."""
-    won = found[-1].metrics.get("win_rate")
-    if won is None or won.low is None or won.high is None:
-        return f"round {len(found) - 1} could not be judged: no verdict was readable"
-    of = f"{won.value:.1%} of {won.n} held-out pairs (95 % interval {won.low:.1%} to {won.high:.1%})"
-    word = "improved" if won.low > 0.5 else "got worse" if won.high < 0.5 else "did not improve"
-    sentence = f"round {len(found) - 1} {word}: its answers are preferred to m_0's in {of}"
-    about_user = [examined.metrics.get("experimental_minus_shuffled") for examined in found]
-    if about_user[0] and about_user[-1]:
-        sentence += f"; experimental minus shuffled {about_user[0].value:.1f} -> {about_user[-1].value:.1f} nats"
-    return sentence

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from sparring.evals.statistics import Interval
-from sparring.runs import read_lines
+from sparring.files import read_lines
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
@@ -37,6 +37,7 @@ ROWS = (
     ("conversations_held", "conversations that did not fail", "%"),
     ("closing_answers_replaced", "closing answers replaced by m_0's", "%"),
     ("oracle_log_prob", "oracle log-prob (nats)", "nats"),
+    ("oracle_log_prob_over_m_0", "· over m_0 on the same pairs", "nats"),
     ("oracle_log_prob_shuffled", "· another user's conversation", "nats"),
     ("experimental_minus_shuffled", "· experimental minus shuffled", "nats"),
     ("experimental_minus_floor", "· experimental minus floor", "nats"),

@@ -7,14 +7,19 @@ a provider refused one: here names are read from the text, and a refusal costs t
 
 from __future__ import annotations
 
+import json
+import random
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from sparring.errors import RolloutError
+from sparring.errors import DataError, RolloutError, SettingsError
 from sparring.flow import Flow, Role, render
-from sparring.tasks import Task
+from sparring.stages import Stages
+from sparring.tasks import SPLITS, Split, Splits, Task
 from sparring.types import user
 
 FIRST_NAME = re.compile(
@@ -87,3 +92,55 @@ def oracle_response(task: Task, persona: Persona, oracle: Role, prompt: str) -> 
     """Have the oracle answer `task` for `persona`, which it sees in full."""
     text = yield from oracle.say([user(render(prompt, persona=persona.text, task=task.text))])
     return Situation(task, persona, text)
+
+
+def write_personas(
+    stages: Stages, counts: Sequence[int], author: Role, prompt: str, examples: Sequence[str], seed: int
+) -> list[Persona]:
+    """Have `author` write personas for A, B and test, each after two examples drawn anew; no text stands twice."""
+    flows: list[tuple[str, Flow[Persona]]] = []
+    taken: set[str] = set()
+    for split, count in zip(SPLITS, counts, strict=True):
+        for n in range(count):
+            id = f"persona-{split}-{n + 1}"
+            first, second = random.Random(f"{seed}/{id}").sample(list(examples), 2)
+            asked = render(prompt, example_1=first, example_2=second)
+            flows.append((id, write_persona(id, len(flows), author, asked, taken)))
+    return [Persona(**row) for row in stages.roll_out("personas.jsonl", flows, asdict)]
+
+
+def check_personas(stages: Stages, personas: Sequence[Persona], oracle: Role, prompt: str) -> list[Persona]:
+    """Return the personas that the oracle's provider will talk about."""
+    flows = [(persona.id, check_content(persona, oracle, prompt)) for persona in personas]
+    return [Persona(**row) for row in stages.roll_out("personas-checked.jsonl", flows, asdict)]
+
+
+def answer_tasks(
+    stages: Stages, tasks: Splits, personas: Sequence[Persona], oracle: Role, prompt: str
+) -> dict[Split, list[Situation]]:
+    """Return every split's tasks as each of its personas asks them, answered by the oracle once."""
+    flows = [
+        (f"{task.id} {persona.id}", oracle_response(task, persona, oracle, prompt))
+        for split in SPLITS
+        for persona in personas
+        if persona.id.startswith(f"persona-{split}-")
+        for task in tasks[split]
+    ]
+    situations = [Situation.from_row(row) for row in stages.roll_out("situations.jsonl", flows, Situation.row)]
+    return {split: [s for s in situations if s.task.split == split] for split in SPLITS}
+
+
+def read_examples(path: Path) -> list[str]:
+    """Read the example personas of a prompt folder: JSON lines with a `text`, at least two."""
+    if not path.is_file():
+        raise SettingsError(f"prompts: no file {path}; the author of personas is shown two of its lines")
+    texts: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if line.strip():
+            try:
+                texts.append(json.loads(line)["text"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: not a JSON object with a text ({error!r})") from error
+    if len(texts) < 2:
+        raise SettingsError(f"{path}: {len(texts)} example persona(s), but two are shown at a time")
+    return texts

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from sparring.errors import DataError, SettingsError, SparringError, TrainingError
-from sparring.runs import rename_whole
+from sparring.files import rename_whole
 from sparring.training.settings import SFTSettings
 from sparring.types import Example
 
