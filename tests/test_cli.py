@@ -17,6 +17,7 @@ import pytest
 
 from sparring import cli
 from sparring.errors import SparringError
+from sparring.recipes.star_gate import read_texts
 from sparring.runs import Run
 from tests.tiny import tiny_model
 
@@ -224,7 +225,9 @@ def test_a_missing_prompt_is_named_with_its_folder(sparring: Command, tmp_path: 
 def made(out: Path, *overrides: str) -> None:
     """Make the run directory that the command would make."""
     settings = cli.star_gate_settings(Path(PLAYED[1]), list(overrides))
-    with Run.open(out, "star-gate", settings.model_dump(mode="json"), "", [settings.seed]) as kept:
+    tasks, prompts = cli.star_gate_tasks(settings), cli.star_gate_prompts(settings)
+    inputs = cli.inputs_of(settings, tasks, read_texts(settings, prompts))
+    with Run.open(out, "star-gate", settings.model_dump(mode="json") | {"inputs": inputs}, "", [settings.seed]) as kept:
         kept.lines("personas.jsonl", lambda: [{"id": "persona-a-1"}])
 
 
@@ -305,6 +308,15 @@ def test_what_is_not_training_is_bound_from_the_first_stage_on(sparring: Command
     ended = sparring(*TINY, "samples=8", "training.epochs=9", "max_failed=0.9")
     refused(ended, "\n  samples: 10 -> 8\n")
     assert "epochs" not in ended.err and "max_failed" not in ended.err
+
+
+def test_edited_tasks_are_other_tasks_though_their_file_has_the_same_name(sparring: Command, tmp_path: Path) -> None:
+    rows = [{"text": f"Where, {split}?", "split": split} for split in ("a", "b", "test")]
+    source = f"tasks={tmp_path / 'tasks.jsonl'}"
+    jsonl(tmp_path / "tasks.jsonl", *rows)
+    made(tmp_path / "run", "policy=hf:./tiny", source)
+    jsonl(tmp_path / "tasks.jsonl", {**rows[0], "text": "How, a?"}, *rows[1:])
+    refused(sparring("run", "star-gate", *PLAYED, "--out", "run", "policy=hf:./tiny", source), "\n  inputs.tasks: ")
 
 
 def test_a_run_of_another_recipe_is_refused(sparring: Command, tmp_path: Path) -> None:

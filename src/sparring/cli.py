@@ -8,8 +8,11 @@ Exit status: 0 done, 1 failed, 2 wrong usage. On a terminal progress is drawn; e
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -68,11 +71,14 @@ def build_world(
     assert world is not None  # the prefix was given
     from sparring.worlds.concierge.build import build
 
-    measured = build(out or world.model, seed=seed, log=lambda line: typer.echo(line, err=True))
+    with tempfile.TemporaryDirectory() as made:  # a model that misses its gates replaces none
+        measured = build(made, seed=seed, log=lambda line: typer.echo(line, err=True))
+        shutil.copytree(made, out or world.model, dirs_exist_ok=True)
     typer.echo(json.dumps(measured))
 
 
 def run_star_gate(config: Path | None, overrides: list[str], out: Path, as_json: bool) -> None:
+    from sparring.files import read_json
     from sparring.recipes.star_gate import StarGateLoop, read_texts, star_gate
     from sparring.report.terminal import narrator
     from sparring.runs import Run
@@ -82,23 +88,38 @@ def run_star_gate(config: Path | None, overrides: list[str], out: Path, as_json:
     settings = star_gate_settings(config, overrides)
     # What cannot be trained, or be read, is known at the door: before a run directory is made and a model is loaded.
     model_of(settings.policy)
-    SFTSettings.read(settings.training.model_dump()).accumulation(devices=1)
+    SFTSettings.read(settings.training.model_dump(exclude={"launcher"})).accumulation(devices=1)
     world = world_of(settings.policy)
     tasks, prompts = star_gate_tasks(settings), star_gate_prompts(settings)
-    read_texts(settings, prompts)
+    record = settings.model_dump(mode="json") | {"inputs": inputs_of(settings, tasks, read_texts(settings, prompts))}
     seeds = [settings.seed]
     # What training was refused or failed with may be mended as long as nothing is trained.
     free = FREE if any(out.glob("round-*/checkpoint")) else FREE | {"training"}
     with (
-        Run.open(out, "star-gate", settings.model_dump(mode="json"), " ".join(sys.argv), seeds, free=free) as kept,
+        Run.open(out, "star-gate", record, " ".join(sys.argv), seeds, free=free) as kept,
         narrator(out, as_json) as tell,
     ):
+        if (out / "summary.json").exists():
+            tell({"event": "summary", **read_json(out / "summary.json")})
+            return
         if world:
             kept.json("gates.json", lambda: world.gates(world.model))
         reader = world_of(settings.tasks)
         loop = StarGateLoop.start(settings, kept, cache(open_engine), prompts, reader and reader.health, tell)
         summary = star_gate(loop, tasks, trainer(tell))
         tell({"event": "summary", **summary})
+
+
+def inputs_of(settings: StarGate, tasks: Splits, texts: tuple[dict[str, str], list[str]]) -> dict[str, str]:
+    """Return what the settings only name, as digests: edited prompts or tasks, or other weights, make another run."""
+    from sparring.worlds import model_of
+
+    rows = [(task.text, task.kind, task.split) for split in tasks.values() for task in split]
+    contents = {"prompts": json.dumps(texts).encode(), "tasks": json.dumps(rows).encode()}
+    weights = sorted(Path(model_of(settings.policy)).glob("*.safetensors"))
+    if weights:  # those of a Hub id are the Hub's to keep
+        contents["policy"] = b"".join(hashlib.sha256(part.read_bytes()).digest() for part in weights)
+    return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
 
 
 def star_gate_settings(config: Path | None, overrides: list[str]) -> StarGate:
@@ -137,8 +158,9 @@ def trainer(tell: Callable[[dict[str, Any]], None]) -> Any:
     from sparring.worlds import model_of
 
     def train(model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None:
-        job = Job(model_of(model), rows, checkpoint, seed, SFTSettings.read(settings.model_dump()))
-        run_job(job, on_log=lambda event: tell({"event": "training", "checkpoint": str(checkpoint), **event}))
+        job = Job(model_of(model), rows, checkpoint, seed, SFTSettings.read(settings.model_dump(exclude={"launcher"})))
+        about = {"event": "training", "checkpoint": str(checkpoint)}
+        run_job(job, settings.launcher, on_log=lambda event: tell({**about, **event}))
 
     return train
 

@@ -90,6 +90,10 @@ class Training(Settings):
     """Largest share of rows that may be cut at `max_length`; the published run cut 16-21 % unseen."""
     validation_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of the rows kept for a validation loss."""
+    gradient_checkpointing: bool = False
+    """Less memory, about a third more time."""
+    launcher: tuple[str, ...] = ()
+    """Stands where `python` would: ["accelerate", "launch", "--num_processes", "8"]."""
     bf16: bool = False
     lora: dict[str, Any] | None = None
     """PEFT's r, alpha, dropout, target_modules; None trains every weight."""

@@ -104,8 +104,8 @@ def test_everybodys_rival_is_another_persona_on_the_same_task() -> None:
     assert Counter(s.id for s in found.values()) == dict.fromkeys(found, 1)  # each is a rival once
 
 
-def test_who_is_alone_on_a_task_is_their_own_rival() -> None:
-    assert rivals(SITUATIONS[:1]) == {SITUATIONS[0].id: SITUATIONS[0]}
+def test_who_is_alone_on_a_task_has_no_rival() -> None:
+    assert rivals(SITUATIONS[:1]) == {}
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS[:2])

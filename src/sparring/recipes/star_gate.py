@@ -298,8 +298,10 @@ class StarGateLoop:
             _add(rows, "log_prob", log_probs(self.base, [heard(c) for c in conversations], told))
             if settings.signal == "information_gain":
                 rival = rivals(situations)
-                texts = [for_another(c, rival[c.situation.id]) for c in conversations]
-                _add(rows, "for_another", log_probs(self.base, texts, told))
+                with_one = [c for c in conversations if c.situation.id in rival]
+                texts = [for_another(c, rival[c.situation.id]) for c in with_one]
+                lent = dict(zip([c.id for c in with_one], log_probs(self.base, texts, told), strict=True))
+                _add(rows, "for_another", [lent.get(c.id) for c in conversations])
             if settings.keep_if_above_floor:
                 floors = dict(
                     zip(

@@ -65,8 +65,10 @@ def for_another(conversation: Conversation, rival: Situation) -> tuple[Chat, str
 
 
 def rivals(situations: Sequence[Situation]) -> dict[str, Situation]:
-    """Return, by situation id, the next persona's situation on the same task; itself where there is no other."""
+    """Return, by situation id, the next persona's situation on the same task; none where there is no other."""
     by_task: dict[str, list[Situation]] = defaultdict(list)
     for situation in situations:
         by_task[situation.task.id].append(situation)
-    return {s.id: group[(at + 1) % len(group)] for group in by_task.values() for at, s in enumerate(group)}
+    return {
+        s.id: group[(at + 1) % len(group)] for group in by_task.values() if len(group) > 1 for at, s in enumerate(group)
+    }
