@@ -3,7 +3,8 @@
 sparring run star-gate [--config FILE.toml] [--out DIR] [key=value ...]
 sparring world build NAME
 
-Exit status: 0 done, 1 failed, 2 wrong usage. On a terminal progress is drawn; elsewhere it is one JSON object a line.
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C. On a terminal progress is drawn; elsewhere it is
+one JSON object a line.
 """
 
 from __future__ import annotations
