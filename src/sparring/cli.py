@@ -26,6 +26,7 @@ from sparring.errors import SettingsError, SparringError
 if TYPE_CHECKING:
     from sparring.recipes.star_gate import StarGate, Training
     from sparring.tasks import Splits
+    from sparring.training.settings import SFTSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 world_app = typer.Typer(no_args_is_help=True, help="The embedded worlds.")
@@ -83,13 +84,12 @@ def run_star_gate(config: Path | None, overrides: list[str], out: Path, as_json:
     from sparring.recipes.star_gate import StarGateLoop, read_texts, star_gate
     from sparring.report.terminal import narrator
     from sparring.runs import Run
-    from sparring.training.settings import SFTSettings
     from sparring.worlds import model_of, open_engine, world_of
 
     settings = star_gate_settings(config, overrides)
     # What cannot be trained, or be read, is known at the door: before a run directory is made and a model is loaded.
     model_of(settings.policy)
-    SFTSettings.read(settings.training.model_dump(exclude={"launcher"})).accumulation(devices=1)
+    sft_settings(settings.training).accumulation(devices=1)
     world = world_of(settings.policy)
     tasks, prompts = star_gate_tasks(settings), star_gate_prompts(settings)
     record = settings.model_dump(mode="json") | {"inputs": inputs_of(settings, tasks, read_texts(settings, prompts))}
@@ -152,14 +152,20 @@ def star_gate_prompts(settings: StarGate) -> Path:
     return Path(settings.prompts) if settings.prompts else Path(star_gate.__file__).parent / "prompts" / "star_gate"
 
 
+def sft_settings(training: Training) -> SFTSettings:
+    """Return what the training process is told: everything but how it is launched."""
+    from sparring.training.settings import SFTSettings
+
+    return SFTSettings.read(training.model_dump(exclude={"launcher"}))
+
+
 def trainer(tell: Callable[[dict[str, Any]], None]) -> Any:
     """Return what trains a policy: a job in a process of its own."""
     from sparring.training.job import Job, run_job
-    from sparring.training.settings import SFTSettings
     from sparring.worlds import model_of
 
     def train(model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None:
-        job = Job(model_of(model), rows, checkpoint, seed, SFTSettings.read(settings.model_dump(exclude={"launcher"})))
+        job = Job(model_of(model), rows, checkpoint, seed, sft_settings(settings))
         about = {"event": "training", "checkpoint": str(checkpoint)}
         run_job(job, settings.launcher, on_log=lambda event: tell({**about, **event}))
 

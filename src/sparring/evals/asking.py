@@ -16,6 +16,7 @@ from typing import Any
 from sparring.engines.base import Scorer
 from sparring.evals.statistics import Interval, mean_interval, paired_difference
 from sparring.evals.win_rate import Verdicts, compare, win_rate
+from sparring.files import Row
 from sparring.flow import Flow, Role
 from sparring.rollouts.controls import ceiling, ceiling_and_heard, floor, heard, shuffled
 from sparring.rollouts.conversation import Conversation
@@ -23,7 +24,6 @@ from sparring.rollouts.situation import Situation
 from sparring.signals.logprob import Told, log_probs
 from sparring.stages import Stages
 
-Row = dict[str, Any]
 Metrics = dict[str, Interval | None]
 Health = Callable[[Conversation, str], Mapping[str, float]]
 """Counts what a world can read off a conversation and the answer after it; the keys are in `health_metrics`."""
@@ -88,7 +88,7 @@ class Exam:
         means = {pair: sum(values) / len(values) for pair, values in _by_pair(signals, "heard").items()}
         if m_0:
             metrics["oracle_log_prob_over_m_0"] = paired_difference(means, m_0.log_probs)
-        if m_0 is None:
+        else:
             metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own)) if own else None  # against itself, by definition
         found, judge = self._judged(stages, [voice for voice in voices if m_0 or voice != "own"], answers, against)
         metrics |= found

@@ -303,13 +303,8 @@ class StarGateLoop:
                 lent = dict(zip([c.id for c in with_one], log_probs(self.base, texts, told), strict=True))
                 _add(rows, "for_another", [lent.get(c.id) for c in conversations])
             if settings.keep_if_above_floor:
-                floors = dict(
-                    zip(
-                        [s.id for s in situations],
-                        log_probs(self.base, list(map(floor, situations)), told),
-                        strict=True,
-                    )
-                )
+                lowest = log_probs(self.base, [floor(s) for s in situations], told)
+                floors = dict(zip([s.id for s in situations], lowest, strict=True))
                 _add(rows, "floor", [floors[c.situation.id] for c in conversations])
             return rows
 
@@ -333,8 +328,8 @@ class StarGateLoop:
         by_id = {c.id: c for c in conversations}
         return [by_id[row["id"]] for row in stages.lines("selected.jsonl", produce)]
 
-    def close(self, stages: Stages, best: Sequence[Conversation], policy: str) -> list[Row]:
-        """Return the training rows: the kept conversations, each with its closing answer."""
+    def close(self, stages: Stages, best: Sequence[Conversation], policy: str) -> None:
+        """Write the training rows: the kept conversations, each with its closing answer."""
         settings = self.settings
         by_id = {c.id: c for c in best}
 
@@ -344,15 +339,16 @@ class StarGateLoop:
 
         if settings.closing != "own":
             by = settings.closing
-            return stages.lines(
+            stages.lines(
                 "train.jsonl", lambda: [row(c, c.situation.oracle if by == "oracle" else None, by) for c in best]
             )
+            return
         voices = {
             "policy": self.answerer(policy, settings.closing_instruction),
             "base": self.answerer(settings.policy, settings.closing_instruction),
         }
         flows = [(c.id, closing_answer(c, voices)) for c in best]
-        return stages.roll_out("train.jsonl", flows, lambda closed: row(by_id[closed[0]], closed[1], closed[2]))
+        stages.roll_out("train.jsonl", flows, lambda closed: row(by_id[closed[0]], closed[1], closed[2]))
 
     def train(self, stages: Stages, policy: str, train: Trainer) -> str:
         """Train on train.jsonl; return the checkpoint as an engine's name, once the engine proves to hold it."""
