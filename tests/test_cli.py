@@ -8,49 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sparring import cli
+from sparring.cli.star_gate import StarGateSetup
 from sparring.errors import SparringError
-from sparring.recipes.star_gate import read_texts
 from sparring.runs import Run
+from tests.command import Command, refused
 from tests.tiny import tiny_model
 
-WORLD = Path(cli.__file__).parent / "worlds" / "concierge"
+WORLD = Path(cli.__file__).parents[1] / "worlds" / "concierge"
 PLAYED = ("--config", str(WORLD / "star-gate.toml"))
 """The world's tasks, prompts and experts, for a policy of one's own."""
-
-
-@dataclass
-class Ended:
-    """What a command came to."""
-
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture
-def sparring(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """The command `sparring`, in this process and in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["sparring", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capfd.readouterr()
-        return Ended(int(ended.value.code or 0), printed.out, printed.err)
-
-    return run
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -69,16 +41,6 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def jsonl(path: Path, *rows: object) -> str:
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
     return str(path)
-
-
-def refused(ended: Ended, *parts: str, status: int = 2) -> None:
-    """Check that the command ended with one message that holds `parts`, and nothing else."""
-    message = ended.err.strip()
-    assert ended.status == status, message
-    assert "Traceback" not in message
-    assert message.startswith("sparring: ") and message.count("sparring: ") == 1
-    for part in parts:
-        assert part in message, message
 
 
 # Settings
@@ -224,10 +186,7 @@ def test_a_missing_prompt_is_named_with_its_folder(sparring: Command, tmp_path: 
 
 def made(out: Path, *overrides: str) -> None:
     """Make the run directory that the command would make."""
-    settings = cli.star_gate_settings(Path(PLAYED[1]), list(overrides))
-    tasks, prompts = cli.star_gate_tasks(settings), cli.star_gate_prompts(settings)
-    inputs = cli.inputs_of(settings, tasks, read_texts(settings, prompts))
-    with Run.open(out, "star-gate", settings.model_dump(mode="json") | {"inputs": inputs}, "", [settings.seed]) as kept:
+    with StarGateSetup.read(Path(PLAYED[1]), overrides).open_run(out, "") as kept:
         kept.lines("personas.jsonl", lambda: [{"id": "persona-a-1"}])
 
 
@@ -288,7 +247,9 @@ def test_training_may_be_mended_until_something_is_trained_and_not_after(
     (tmp_path / "run" / "round-1" / "checkpoint.partial").mkdir(parents=True)
     refused(sparring(*TINY, change), "cannot open model './tiny'")
     name = change.removeprefix("training.").partition("=")[0]
-    assert recorded(tmp_path / "run")[name] != cli.star_gate_settings(Path(PLAYED[1]), []).training.model_dump()[name]
+    assert (
+        recorded(tmp_path / "run")[name] != StarGateSetup.read(Path(PLAYED[1]), []).settings.training.model_dump()[name]
+    )
 
     trained(tmp_path / "other")
     before = (tmp_path / "other" / "run.json").read_bytes()
@@ -334,8 +295,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(sparring: Command, tmp
 
 
 def test_two_never_work_on_one_run(sparring: Command, tmp_path: Path) -> None:
-    settings = cli.star_gate_settings(Path(PLAYED[1]), ["policy=hf:./tiny"])
-    with Run.open(tmp_path / "run", "star-gate", settings.model_dump(mode="json"), "", [0]):
+    with StarGateSetup.read(Path(PLAYED[1]), ["policy=hf:./tiny"]).open_run(tmp_path / "run", ""):
         ended = sparring("run", "star-gate", *PLAYED, "--out", "run", "policy=hf:./tiny")
     refused(ended, f"run is being worked on by another process ({os.getpid()})")
 
@@ -382,7 +342,9 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert err.strip().endswith("sparring: stopped; every finished stage is kept, the same command goes on")
+    assert err.strip().endswith(
+        "sparring: stopped; every finished stage and paid call is kept, the same command goes on"
+    )
     kept = {path.name: path.read_bytes() for path in (out / "personas.jsonl", out / "situations.jsonl")}
     assert not list(out.rglob("*.tmp"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.engines.base import Request
+from sparring.engines.awaited import Awaited
+from sparring.engines.base import Permit, Request, freely
 from sparring.engines.scripted import Scripted
 from sparring.errors import RolloutError
 from sparring.flow import Flow, Role, Tally, quoted, render, run, together
@@ -32,17 +34,17 @@ class Recording(Scripted):
         return super().generate(requests)
 
 
-class Remote:
-    """An engine with workers of its own, whose reply to "slow" waits until it is released."""
+class Remote(Awaited):
+    """A server, whose reply to "slow" waits until it is released."""
 
-    batch_size = 1
-
-    def __init__(self, workers: int = 2):
-        self.workers = workers
+    def __init__(self) -> None:
         self.released = threading.Event()
+        self.groups: list[list[int]] = []
 
-    def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
-        assert last(requests[0]) != "slow" or self.released.wait(WAIT), "never released"
+    async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+        self.groups.append([request.sample_index for request in requests])
+        while last(requests[0]) == "slow" and not self.released.is_set():
+            await asyncio.sleep(0.001)
         return [Completion(f"re: {last(request)}") for request in requests]
 
 
@@ -127,26 +129,26 @@ def test_a_slow_remote_engine_does_not_hold_back_one_in_this_process() -> None:
     assert run(flows, on_done=release)[0] == ["re: slow"]
 
 
-def test_a_remote_engine_gets_no_more_batches_at_once_than_it_has_workers() -> None:
-    class Counting(Remote):
-        under_way = most = 0
-        lock = threading.Lock()
-        full = threading.Event()
+def test_every_call_to_a_server_is_under_way_at_once() -> None:
+    class Barred(Remote):
+        under_way = 0
 
-        def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
-            with self.lock:
-                self.under_way += 1
-                self.most = max(self.most, self.under_way)
-            if self.under_way == self.workers:
-                self.full.set()
-            assert self.full.wait(WAIT), "the workers were never all busy"
-            with self.lock:
-                self.under_way -= 1
-            return [Completion("ok")]
+        async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            self.under_way += 1
+            while self.under_way < 300:
+                await asyncio.sleep(0.001)
+            return [Completion("ok") for _ in requests]
 
-    engine = Counting(workers=3)
-    run([(str(n), asking(Role("asker", engine), str(n))) for n in range(12)])
-    assert engine.most == 3
+    asker = Role("asker", Barred())
+    assert run((str(n), asking(asker, str(n))) for n in range(300)) == [["ok"]] * 300
+
+
+def test_samples_of_one_chat_go_to_a_server_as_one_call() -> None:
+    engine = Remote()
+    role = Role("asker", engine, Sampling(temperature=1))
+    flows = [(f"{word} {at}", role.say([user(word)], at)) for word in ("a", "b") for at in range(3)]
+    assert run(flows) == ["re: a"] * 3 + ["re: b"] * 3
+    assert engine.groups == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_calls_to_an_engine_in_this_process_are_gathered_into_full_batches() -> None:
@@ -360,8 +362,8 @@ def test_instructions_become_the_system_message_and_the_chat_stays_as_it_was() -
     role = Role("asker", Scripted(lambda request: seen.append(request) or "ok"), Sampling(0.5), "Ask {name}.")
     chat: Chat = [user("hello"), assistant("hi"), user("well?")]
     run([("0", role.given(name="Ann").say(chat, 3)), ("1", Role("bare", role.engine).say(chat))])
-    assert seen[0] == Request([system("Ask Ann."), *chat], Sampling(0.5), 3)
-    assert seen[1] == Request(chat)
+    assert seen[0] == Request([system("Ask Ann."), *chat], Sampling(0.5), 3, "asker")
+    assert seen[1] == Request(chat, role="bare")
     assert len(chat) == 3
 
 

@@ -16,13 +16,14 @@ ROOT = Path(sparring.__file__).parent
 
 LAYERS = (
     ("types", "errors"),
-    ("files", "settings", "ledger", "runs", "select"),
+    ("files", "settings", "ledger", "budget", "runs", "select"),
     ("engines", "tasks"),
     ("flow", "stages"),
     ("signals",),
     ("rollouts",),
     ("training", "evals"),
-    ("worlds",),
+    ("worlds", "opening"),
+    ("plan", "score", "doctor"),
     ("recipes",),
     ("report", "cli"),
 )

@@ -457,7 +457,7 @@ def test_all_of_a_folder_is_on_disk_before_it_bears_its_name_and_the_name_is_aft
 
 KILLED = '''
 """Run a small recipe in forked children, kill them, rerun them, and compare all files with an undisturbed run's."""
-import os, random, signal, sys, time
+import json, os, random, signal, sys, time
 from pathlib import Path
 from sparring.runs import Run, _provenance
 from sparring.types import Failure
@@ -513,7 +513,9 @@ def files(path):
     journal = [line.split(b'"')[3] for line in kept.pop(Path("journal.jsonl")).splitlines()]
     assert len(set(journal)) == len(journal), journal
     del kept[Path(".lock")]
-    return kept
+    record = json.loads(kept.pop(Path("run.json")))
+    assert record.pop("id"), "the ledger would not know the run"
+    return kept | {"run.json": record}
 
 
 _provenance()  # once for all children: it asks git

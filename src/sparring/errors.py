@@ -5,10 +5,13 @@
     |   |-- SettingsError           an unknown or impossible setting
     |   |-- DataError               a bad row: file and line
     |   |-- EngineError             an engine that cannot be opened, or cannot do what its role needs
-    |   `-- RunError                a run directory of another recipe or other settings
+    |   |-- RunError                a run directory of another recipe or other settings
+    |   `-- LedgerError             a ledger that cannot be read or written
     |-- TrainingError               the training job ended badly                     exit status 1
     |-- GateError                   a world's model lacks a skill the loop relies on exit status 1
     |-- TooManyFailures             more rollouts failed than the settings allow     exit status 1
+    |-- ServerError                 a server is gone, or will not serve this account exit status 1
+    |-- BudgetReached               the next call would not fit under the ceiling     exit status 3
     `-- RolloutError                one rollout came to nothing: becomes a `Failure`, never ends a run
 
 Anything else that is raised is a bug and crashes.
@@ -45,6 +48,10 @@ class RunError(UsageError):
     """A run directory that belongs to another recipe or to other settings."""
 
 
+class LedgerError(UsageError):
+    """A ledger that cannot be read or written."""
+
+
 class TrainingError(SparringError):
     """The training job ended badly. The message carries its last lines."""
 
@@ -55,6 +62,16 @@ class GateError(SparringError):
 
 class TooManyFailures(SparringError):
     """More rollouts failed than the settings allow."""
+
+
+class ServerError(SparringError):
+    """A server is gone, or will not serve this account. What was paid for is in the ledger."""
+
+
+class BudgetReached(SparringError):
+    """The next call would not fit under the run's ceiling. The same command with a larger budget goes on."""
+
+    exit_status = 3
 
 
 class RolloutError(SparringError):

@@ -9,22 +9,24 @@ A flow is a generator. It yields the calls it needs and is sent the replies, so 
 
 The driver is ready-driven: a call is sent as soon as it is wanted, and a flow resumes as soon as its reply is there.
 Engines that live in this process share one lane, since they share its processors; the calls waiting for them are
-gathered into full batches. Every other engine has workers of its own, so a slow reply holds back its own flow only.
-With in-process engines alone the order of batches depends on nothing but the flows: a run repeats to the bit.
+gathered into full batches. A server's calls are sent as they come, those that differ in their sample alone as one, so a
+slow reply holds back its own flow only. With in-process engines alone the order of batches depends on nothing but the
+flows: a run repeats to the bit.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from sparring.engines import base
-from sparring.engines.base import Request
+from sparring.engines import awaited, base
+from sparring.engines.base import Request, Served, alike
 from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, Failure, Sampling, system
 
@@ -47,8 +49,6 @@ class Call:
 
     engine: base.Generator
     request: Request
-    role: str
-    """Who speaks, for the tally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Role:
         """Return what this role says next in `chat`, however it ended."""
         if self.instructions:
             chat = [system(self.instructions), *chat]
-        completion: Completion = yield Call(self.engine, Request(chat, self.sampling, sample_index), self.name)
+        completion: Completion = yield Call(self.engine, Request(chat, self.sampling, sample_index, self.name))
         return completion
 
     def say(self, chat: Chat, sample_index: int = 0) -> Flow[str]:
@@ -100,13 +100,25 @@ class Tally:
     """What a role's calls came to."""
 
     counts: dict[str, dict[str, int]] = field(default_factory=lambda: dict[str, dict[str, int]]())
+    squares: dict[str, dict[str, int]] = field(default_factory=lambda: dict[str, dict[str, int]]())
 
     def add(self, role: str, reply: Completion | RolloutError) -> None:
         count = self.counts.setdefault(role, {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0})
+        square = self.squares.setdefault(role, {"prompt_tokens": 0, "completion_tokens": 0})
         count["calls"] += 1
         if isinstance(reply, Completion):
-            count["prompt_tokens"] += reply.prompt_tokens
-            count["completion_tokens"] += reply.completion_tokens
+            for name, tokens in zip(square, (reply.prompt_tokens or 0, reply.completion_tokens or 0), strict=True):
+                count[name] += tokens
+                square[name] += tokens**2
+
+    def spread(self) -> dict[str, dict[str, float]]:
+        """Return the standard deviation of tokens over the calls of each role."""
+        spread: dict[str, dict[str, float]] = {}
+        for role, square in self.squares.items():
+            n = self.counts[role]["calls"]
+            variance = {name: square[name] / n - (self.counts[role][name] / n) ** 2 for name in square}
+            spread[role] = {name: round(math.sqrt(max(0.0, value)), 2) for name, value in variance.items()}
+        return spread
 
 
 def together(flows: Iterable[Flow[T]]) -> Flow[list[T | Failure]]:
@@ -153,8 +165,7 @@ class _Queue:
     """The calls waiting for one engine."""
 
     engine: base.Generator
-    waiting: deque[tuple[_Node[Any], Call]] = field(default_factory=lambda: deque[tuple[_Node[Any], Call]]())
-    running: int = 0
+    waiting: deque[tuple[_Node[Any], Request]] = field(default_factory=lambda: deque[tuple[_Node[Any], Request]]())
 
 
 class _Driver:
@@ -163,11 +174,11 @@ class _Driver:
     def __init__(self, on_done: Callable[[int], None] | None, tally: Tally):
         self.on_done, self.tally = on_done, tally
         self.ready: deque[tuple[_Node[Any], Any]] = deque()
-        self.queues: dict[int, _Queue] = {}
+        self.local: dict[int, _Queue] = {}
+        self.served: dict[int, _Queue] = {}
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sparring-lane")
         self.lane_busy = False
-        self.pools: dict[int, ThreadPoolExecutor] = {}
-        self.finished: SimpleQueue[tuple[_Queue, list[tuple[_Node[Any], Call]], Future[Any]]] = SimpleQueue()
+        self.finished: SimpleQueue[tuple[bool, list[tuple[_Node[Any], Request]], Future[Any]]] = SimpleQueue()
         self.running = 0
         self.open = 0
         self.done = 0
@@ -189,8 +200,7 @@ class _Driver:
             self._collect()
 
     def close(self) -> None:
-        for pool in (self.lane, *self.pools.values()):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.lane.shutdown(wait=False, cancel_futures=True)
 
     def _open_next(self, flows: Iterator[tuple[str, Flow[Any]]], results: list[Any]) -> bool:
         for id, flow in flows:
@@ -210,8 +220,7 @@ class _Driver:
             self._end(node, Failure(node.id, error.reason, error.detail))
         else:
             if isinstance(wanted, Call):
-                queue = self.queues.setdefault(id(wanted.engine), _Queue(wanted.engine))
-                queue.waiting.append((node, wanted))
+                self._queue(wanted.engine).waiting.append((node, wanted.request))
             else:
                 self._fan_out(node, wanted.flows)
 
@@ -235,35 +244,43 @@ class _Driver:
         if not node.parent.waiting_for:
             self.ready.append((node.parent, node.results))
 
+    def _queue(self, engine: base.Generator) -> _Queue:
+        known = self.local.get(id(engine)) or self.served.get(id(engine))
+        if known is None:
+            known = _Queue(engine)
+            (self.served if isinstance(engine, Served) else self.local)[id(engine)] = known
+        return known
+
     def _dispatch(self) -> None:
         """Hand over what can be handed over: nothing is ready, so no batch can grow before a reply is in."""
-        for queue in self.queues.values():
-            while queue.engine.workers > 1 and queue.waiting and queue.running < queue.engine.workers:
-                pool = self.pools.setdefault(id(queue.engine), ThreadPoolExecutor(queue.engine.workers))
-                self._submit(queue, pool)
-        in_process = [q for q in self.queues.values() if q.engine.workers == 1 and q.waiting]
-        if in_process and not self.lane_busy:
+        for queue in self.served.values():
+            taken = list(queue.waiting)
+            queue.waiting.clear()
+            for group in alike([request for _, request in taken]):
+                self._send(queue, [taken[at] for at in group])
+        full = [queue for queue in self.local.values() if queue.waiting]
+        if full and not self.lane_busy:
+            queue = max(full, key=lambda q: len(q.waiting) / q.engine.batch_size)
+            taken = [queue.waiting.popleft() for _ in range(min(queue.engine.batch_size, len(queue.waiting)))]
             self.lane_busy = True
-            self._submit(max(in_process, key=lambda q: len(q.waiting) / q.engine.batch_size), self.lane)
+            self._watch(self.lane.submit(queue.engine.generate, [request for _, request in taken]), taken, local=True)
 
-    def _submit(self, queue: _Queue, pool: ThreadPoolExecutor) -> None:
-        taken = [queue.waiting.popleft() for _ in range(min(queue.engine.batch_size, len(queue.waiting)))]
-        requests = [call.request for _, call in taken]
-        queue.running += 1
+    def _send(self, queue: _Queue, taken: list[tuple[_Node[Any], Request]]) -> None:
+        engine = cast(Served, queue.engine)
+        self._watch(awaited.start(engine.answer([request for _, request in taken])), taken, local=False)
+
+    def _watch(self, batch: Future[Any], taken: list[tuple[_Node[Any], Request]], local: bool) -> None:
         self.running += 1
-        future = pool.submit(queue.engine.generate, requests)
-        future.add_done_callback(lambda done: self.finished.put((queue, taken, done)))
+        batch.add_done_callback(lambda done: self.finished.put((local, taken, done)))
 
     def _collect(self) -> None:
         """Wait for a batch, and for every other that has ended by then."""
         while True:
-            queue, taken, batch = self.finished.get()
-            queue.running -= 1
+            local, taken, batch = self.finished.get()
             self.running -= 1
-            if queue.engine.workers == 1:
-                self.lane_busy = False
-            for (node, call), reply in zip(taken, batch.result(), strict=True):
-                self.tally.add(call.role, reply)
+            self.lane_busy = self.lane_busy and not local
+            for (node, request), reply in zip(taken, batch.result(), strict=True):
+                self.tally.add(request.role, reply)
                 self.ready.append((node, reply))
             if self.finished.empty():
                 return

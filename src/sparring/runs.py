@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import subprocess
 import time
 import weakref
@@ -147,7 +148,7 @@ class Run(Folder):
         journal = _claimed(path)
         try:
             if not (path / "run.json").exists():
-                record = {**wanted, "command": command, **_provenance()}
+                record = {**wanted, "id": secrets.token_hex(8), "command": command, **_provenance()}
                 write_whole(path / "run.json", lambda temp: write_json(temp, record))
             run = cls(path, journal)
             run._agree(wanted, free)
@@ -166,10 +167,19 @@ class Run(Folder):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def id(self) -> str:
+        """What the ledger knows this run by, wherever its folder is moved."""
+        return self.record.get("id", str(self.path.resolve()))
+
+    def journal(self) -> list[Row]:
+        """Return one row a stage on record: its seconds, and what its calls came to."""
+        return self._journal.rows()
+
     def calls(self) -> dict[str, Row]:
         """Return the calls each role made, with their tokens, over all stages on record."""
         totals: dict[str, Row] = {}
-        for row in self._journal.rows():
+        for row in self.journal():
             for role, counts in row.get("calls", {}).items():
                 total = totals.setdefault(role, dict.fromkeys(counts, 0))
                 for name, count in counts.items():
@@ -178,7 +188,7 @@ class Run(Folder):
 
     def seconds(self) -> dict[str, float]:
         """Return how long each stage took, by its path in the run; one killed just after its rename is not there."""
-        return {row["stage"]: row["seconds"] for row in self._journal.rows()}
+        return {row["stage"]: row["seconds"] for row in self.journal()}
 
     @property
     def failures(self) -> dict[str, list[Failure]]:

@@ -72,7 +72,24 @@ class Player(Voice):
     """A role other than the policy's."""
 
     engine: str = ""
-    """hf:ID, world:NAME/ROLE, or `base` for m_0. It must be named: m_0 is nobody's judge unless you say so."""
+    """`base` for m_0, hf:ID, vllm:ID, world:NAME/ROLE, or a server: https://host/v1#model. It must be named: m_0 is
+    nobody's judge unless you say so."""
+
+
+class Serving(Settings):
+    """How a `vllm:MODEL` server is started. Names and defaults are `engines.vllm.Serving`'s."""
+
+    command: tuple[str, ...] = ("vllm", "serve")
+    """Of the environment that holds vLLM: [".venv-vllm/bin/python", "-m", "vllm.entrypoints.openai.api_server"]."""
+    arguments: tuple[str, ...] = ()
+    """Added to ours, and over them: ["--dtype", "bfloat16", "--gpu-memory-utilization", "0.8"]."""
+    environment: dict[str, str] = {}
+    """Variables of the server's process."""
+    startup: float = Field(default=600, gt=0)
+    """Seconds it may take until it answers."""
+    max_lora_rank: int = Field(default=16, ge=1)
+    concurrency: int = Field(default=256, ge=1)
+    """Most calls under way at once."""
 
 
 class Training(Settings):

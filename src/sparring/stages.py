@@ -27,12 +27,16 @@ class Stages:
     """Largest share of a stage's rollouts that may fail; beyond it, or if all do, the run stops."""
     folder: Folder
     """Where these stages are kept: the run itself, or a part of it."""
+    most: int | None = None
+    """Most rollouts a stage makes, spread over all it would make: for an estimate. None: all."""
 
     def within(self, name: str) -> Stages:
         return replace(self, folder=self.run / name)
 
     def roll_out(self, name: str, flows: Sequence[tuple[str, Flow[Any]]], row: Callable[[Any], Row]) -> list[Row]:
         """Run flows, one line each; those that fail become lines of failures.jsonl, with their reason."""
+        if self.most is not None and self.most < len(flows):
+            flows = [flows[at * len(flows) // self.most] for at in range(self.most)]
 
         def produce() -> Iterable[Row]:
             tally = Tally()
@@ -40,7 +44,7 @@ class Stages:
             failures = [result for result in results if isinstance(result, Failure)]
             self.run.record_failures(self.folder.stage(name), failures)
             self._check(name, failures, len(results))
-            self.folder.note(name, calls=tally.counts, failed=len(failures))
+            self.folder.note(name, calls=tally.counts, spread=tally.spread(), failed=len(failures))
             return [row(result) for result in results if not isinstance(result, Failure)]
 
         return self.lines(name, produce)

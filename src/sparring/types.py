@@ -56,8 +56,10 @@ class Completion:
     text: str
     finish: Finish = "stop"
     """`length`: cut off at `max_tokens`. `refused`: the provider would not answer."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    """Tokens read for it; None where nobody said. Samples that shared one reading share its count."""
+    completion_tokens: int | None = None
+    """Tokens written, end-of-turn included; None where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

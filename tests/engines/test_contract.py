@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sparring.engines import open_engine
 from sparring.engines.base import Generator, Request, Scorer
+from sparring.engines.hf import HF
 from sparring.engines.scripted import Scripted
 from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, LogProb, Sampling, assistant, system, user
@@ -44,7 +44,7 @@ def scripted() -> Scripted:
 
 
 def hf(folder: Path) -> Any:
-    return open_engine(f"hf:{tiny_model(folder, context=CONTEXT)}", rows=5, device="cpu")
+    return HF(tiny_model(folder, context=CONTEXT), rows=5, device="cpu")
 
 
 ENGINES: dict[str, Callable[[Path], Any]] = {"scripted": lambda folder: scripted(), "hf": hf}
@@ -81,7 +81,6 @@ def test_it_is_a_generator_and_a_scorer(engine: Any) -> None:
     assert isinstance(engine, Generator)
     assert isinstance(engine, Scorer)
     assert engine.batch_size >= 1
-    assert engine.workers >= 1
 
 
 def test_an_empty_batch_gives_no_replies(engine: Any) -> None:

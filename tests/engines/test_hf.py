@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sparring.engines import FORMS, open_engine
 from sparring.engines import hf as module
-from sparring.engines import open_engine
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.errors import EngineError
@@ -442,17 +442,17 @@ def test_a_template_with_which_no_reply_can_be_learned_fails_before_anything_is_
     template = tiny_model(tmp_path, family="qwen3") / "chat_template.jinja"
     template.write_text(template.read_text().replace("enable_thinking is defined and not enable_thinking", "false"))
     with pytest.raises(EngineError, match="does not write a finished reply as its cue and then the words"):
-        open_engine(f"hf:{tmp_path}", device="cpu")
+        HF(tmp_path, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("hff:model", "did you mean hf:...?"),
-        ("wrld:concierge/policy", "did you mean world:...?"),
+        ("hff:model", "did you mean hf:ID (a folder or a Hub id, in this process)?"),
+        ("wrld:concierge/policy", "did you mean world:NAME/ROLE?"),
         ("org/model", "did you mean 'hf:org/model'?"),
-        ("hf:", "did you mean hf:...?"),
-        ("gpt", "an engine is hf:ID or world:NAME/ROLE"),
+        ("hf:", "did you mean hf:ID (a folder or a Hub id, in this process)?"),
+        ("gpt", f"an engine is {'; '.join(FORMS.values())}"),
     ],
 )
 def test_an_unknown_engine_is_told_the_nearest_name(name: str, hint: str) -> None:

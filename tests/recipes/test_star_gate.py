@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sparring.cli.star_gate import done, sizes
 from sparring.engines.base import Request
 from sparring.engines.scripted import Scripted
 from sparring.errors import DataError, EngineError, RunError, SettingsError, TooManyFailures, TrainingError
@@ -21,7 +22,7 @@ from sparring.evals.asking import Examined
 from sparring.evals.statistics import Interval
 from sparring.evals.summary import verdict
 from sparring.files import read_lines
-from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, star_gate
+from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, star_gate, turns_of
 from sparring.runs import Run
 from sparring.tasks import Splits, Task
 from sparring.training.canary import Canary, write_canary
@@ -155,7 +156,7 @@ class Stage:
         checkpoint.mkdir()
         write_canary(checkpoint, [Canary([user("Hi.")], "Hello.", -1.0, 1)])
 
-    def run(self, tasks: Splits = TASKS, **changes: Any) -> dict[str, Any]:
+    def run(self, tasks: Splits = TASKS, most: int | None = None, **changes: Any) -> dict[str, Any]:
         settings = StarGate.model_validate(SETTINGS | changes)
         prompts = self.folder.parent / f"{self.folder.name}-prompts"
         if not prompts.exists():
@@ -163,7 +164,13 @@ class Stage:
         opened: dict[str, Any] = {}
         with Run.open(self.folder, "star-gate", settings.model_dump(mode="json"), "", [settings.seed]) as kept:
             loop = StarGateLoop.start(
-                settings, kept, lambda name: opened.setdefault(name, self.open(name)), prompts, None, self.told.append
+                settings,
+                kept,
+                lambda name: opened.setdefault(name, self.open(name)),
+                prompts,
+                None,
+                self.told.append,
+                most=most,
             )
             return star_gate(loop, tasks, self.train)
 
@@ -291,14 +298,9 @@ def test_a_pair_has_as_many_turns_for_every_model_and_in_each_of_its_conversatio
     assert len(set.union(*turns.values())) > 1
 
 
-def test_the_number_of_turns_is_drawn_evenly_by_the_seed(stage: Stage) -> None:
-    stage.run()
-    with Run.open(stage.folder.parent / "other", "star-gate", {}, "") as kept:
-        many = [StarGate.model_validate(SETTINGS | {"seed": seed}) for seed in range(300)]
-        prompts = stage.folder.parent / "run-prompts"
-        loops = [StarGateLoop.start(s, kept, stage.open, prompts, None, stage.told.append) for s in many]
-        situation = loops[0].situations(TASKS)["a"][0]
-        drawn = Counter(loop.turns(situation) for loop in loops)
+def test_the_number_of_turns_is_drawn_evenly_by_the_seed() -> None:
+    many = [StarGate.model_validate(SETTINGS | {"seed": seed}) for seed in range(300)]
+    drawn = Counter(turns_of(settings, "task-1 persona-a-1") for settings in many)
     assert drawn.keys() == {1, 2, 3}
     assert min(drawn.values()) > 70
 
@@ -635,13 +637,40 @@ def test_a_persona_without_a_name_or_refused_is_a_failure_line_and_the_rest_goes
     ]
 
 
+# Estimates
+
+
+@pytest.mark.parametrize("changes", [{}, {"check_content": True, "rounds": 3, "samples": 4, "keep": 2}])
+def test_the_sizes_of_a_plan_are_those_of_the_run(stage: Stage, changes: dict[str, Any]) -> None:
+    stage.others["toy:oracle"] = lambda r: "Yes." if r.chat[0]["content"].startswith("CONTENT") else respond(r)
+    stage.run(**changes)
+    settings = StarGate.model_validate(SETTINGS | changes)
+    planned, found = sizes(settings, TASKS), done(settings, Run(stage.folder))
+    assert planned == {name: found[name] for name in planned}
+    assert set(found) - set(planned) == {"eval.jsonl"}
+
+
+def test_a_trial_makes_a_part_of_every_stage_and_asks_only_what_the_run_will_ask(tmp_path: Path) -> None:
+    whole, trial = Stage(tmp_path / "run"), Stage(tmp_path / "trial")
+    whole.run()
+    trial.run(most=3, rounds=1)
+    settings = StarGate.model_validate(SETTINGS | {"rounds": 1})
+    found = done(settings, Run(trial.folder))
+    assert set(found) >= set(sizes(settings, TASKS))
+    assert len(trial.rows("situations.jsonl")) == len(trial.rows("round-1/conversations.jsonl")) == 3
+    asked = {(name, json.dumps(request.chat), request.sample_index) for name, request in whole.said}
+    # Those of personas and oracle cost most; what m_1 says depends on what it was trained on.
+    strong = [(name, request) for name, request in trial.said if name in ("toy:author", "toy:oracle")]
+    assert strong and all((name, json.dumps(r.chat), r.sample_index) in asked for name, r in strong)
+
+
 # At the door
 
 
 class Mute:
     """An engine that speaks and cannot score."""
 
-    batch_size = workers = 1
+    batch_size = 1
 
     def generate(self, requests: Any) -> Any:
         raise AssertionError("called")

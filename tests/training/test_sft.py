@@ -1,5 +1,6 @@
 """Fine-tuning in this process on a tiny model: what is learned, how it is weighed, what is refused."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -309,10 +310,33 @@ def test_a_checkpoint_opens_as_a_plain_model_that_holds_the_trained_weights(
     fine_tune(str(base), examples(48), out, 0, replace(SETTINGS, lora=lora, bf16=bf16, epochs=2), ignore)
     names = {path.name for path in out.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "generation_config.json", "canary.json"} <= names
-    assert not {name for name in names if name.endswith((".bin", ".pt", ".pkl")) or name.startswith("adapter")}
+    assert not {name for name in names if name.endswith((".bin", ".pt", ".pkl")) or name.startswith("adapter_")}
+    assert ("adapter" in names) == (lora is not None)
     assert opened(out)[0].tokenizer.chat_template == opened(base)[0].tokenizer.chat_template
     assert weights(out).keys() == weights(base).keys()
     check_canary(out, FloatScorer(out))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's own
+def test_what_was_merged_stands_beside_the_model_as_an_adapter_of_its_base(base: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    for name in ("out", "again"):
+        settings = replace(SETTINGS, lora=LoRASettings(r=4, alpha=64), epochs=2)
+        fine_tune(str(base), examples(48), tmp_path / name, 0, settings, ignore)
+    adapter, again = tmp_path / "out" / "adapter", tmp_path / "again" / "adapter"
+    assert {path.name for path in adapter.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    for path in adapter.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes()
+    assert str(tmp_path) not in (adapter / "adapter_config.json").read_text()
+    assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == base.name
+    template, plain = opened(base)
+    ids = torch.tensor([template.rows(examples(1)[0].messages)[0].ids])
+    with torch.no_grad():
+        untrained = plain(input_ids=ids).logits
+        merged = opened(tmp_path / "out")[1](input_ids=ids).logits
+        adapted = peft.PeftModel.from_pretrained(plain, adapter)(input_ids=ids).logits
+    torch.testing.assert_close(adapted, merged, rtol=1e-4, atol=1e-5)
+    assert (untrained - merged).abs().max() > 0.1
 
 
 def test_a_sampler_with_other_weights_is_found_out(base: Path, tmp_path: Path) -> None:

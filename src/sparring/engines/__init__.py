@@ -1,39 +1,64 @@
-"""Engines: whatever continues chats (Generator) or tells how likely a text is (Scorer)."""
+"""Engines: whatever continues chats (Generator, Served) or tells how likely a text is (Scorer)."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparring.errors import EngineError
 
-KINDS = ("hf", "world")
-"""Prefixes of engine names. `world:` is opened by `sparring.worlds`."""
+if TYPE_CHECKING:
+    from sparring.engines.vllm import Serving
+
+FORMS = {
+    "hf": "hf:ID (a folder or a Hub id, in this process)",
+    "vllm": "vllm:ID (a vLLM server is started for it)",
+    "http": "http://host:port/v1#model (a server that is there)",
+    "world": "world:NAME/ROLE",
+}
+"""How engines are named, by the first word. `world:` is opened by `sparring.worlds`."""
 
 
-def open_engine(name: str, **options: Any) -> Any:
-    """Open `hf:ID`, a local folder or an id on the Hub. Raises EngineError for another kind, or a model not there."""
-    kind, colon, rest = name.partition(":")
-    if kind != "hf" or not colon or not rest:
+def open_engine(name: str, serving: Serving | None = None) -> Any:
+    """Open an engine by its name. Raises EngineError for another kind, a model not there, a server that is no help.
+
+    `serving` is how `vllm:ID` is started.
+    """
+    kind, _, rest = name.partition(":")
+    if kind in ("http", "https"):
+        from sparring.engines.http import HTTP
+
+        return HTTP.from_name(name).open()
+    if not rest or kind not in ("hf", "vllm"):
         raise EngineError(f"unknown engine {name!r}; {_nearest(kind, name)}")
     try:
+        if kind == "vllm":
+            from sparring.engines.vllm import Serving, open_vllm
+
+            return open_vllm(rest, serving or Serving())
         from sparring.engines.hf import HF
+
+        return HF(rest)
     except ImportError as error:
         raise EngineError(f"engine {name!r} needs the local extra: pip install 'sparring[local]' ({error})") from error
-    return HF(rest, **options)
 
 
 def model_of(name: str) -> str:
-    """Return the model behind an engine that can be trained: `hf:ID` -> ID."""
+    """Return the model behind an engine that can be trained: `hf:ID` and `vllm:ID` -> ID."""
     kind, _, rest = name.partition(":")
-    if kind != "hf":
-        raise EngineError(f"policy {name!r} cannot be trained here; name it hf:ID or world:NAME/policy")
+    if kind not in ("hf", "vllm") or not rest:
+        raise EngineError(f"policy {name!r} cannot be trained here; name it hf:ID, vllm:ID or world:NAME/policy")
     return rest
+
+
+def trained(policy: str, checkpoint: Path) -> str:
+    """Return the name of the engine that holds what was trained from `policy`: on its server as an adapter, or here."""
+    return f"{policy}@{checkpoint}" if policy.startswith("vllm:") else f"hf:{checkpoint}"
 
 
 def _nearest(kind: str, name: str) -> str:
     if Path(name).is_dir() or "/" in kind:
         return f"did you mean 'hf:{name}'?"
-    close = get_close_matches(kind, KINDS, n=1)
-    return f"did you mean {close[0]}:...?" if close else "an engine is hf:ID or world:NAME/ROLE"
+    close = get_close_matches(kind, FORMS, n=1)
+    return f"did you mean {FORMS[close[0]]}?" if close else f"an engine is {'; '.join(FORMS.values())}"

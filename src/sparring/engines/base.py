@@ -1,8 +1,9 @@
-"""What an engine is: one or both of two small protocols. Batches in, batches out, order kept."""
+"""What an engine is: it continues chats (Generator, or Served where it waits for a server), tells how likely a text is
+(Scorer), or both. Batches in, batches out, order kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +19,8 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     sample_index: int = 0
     """Tells apart the independent samples of one chat: raising K from 5 to 8 makes three new ones."""
+    role: str = ""
+    """Who speaks. It is for the books, and no part of what is asked."""
 
 
 @runtime_checkable
@@ -25,12 +28,28 @@ class Generator(Protocol):
     """Continues chats."""
 
     batch_size: int
-    """Most requests that are worth handing over at once; 1 for an engine that is called one request at a time."""
-    workers: int
-    """Batches that may be under way at once; 1 for an engine in this process."""
+    """Most requests that are worth handing over at once to an engine in this process."""
 
     def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
         """Return one completion a request, in order; a request that cannot be served gives its error instead."""
+        ...
+
+
+Permit = Callable[[str], Awaitable[None]]
+"""Is awaited right before a call is sent: with "" at first, later with the reason why the last sending of it came to
+nothing though it may have been billed. It may raise."""
+
+
+async def freely(reason: str) -> None:
+    """Let every call be sent."""
+
+
+@runtime_checkable
+class Served(Generator, Protocol):
+    """A Generator that waits for somebody else's machine: any number of its calls may be under way at once."""
+
+    async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+        """Return the completions of requests that differ in nothing but `sample_index`, in order."""
         ...
 
 
@@ -41,3 +60,16 @@ class Scorer(Protocol):
     def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
         """Return log p(target | chat) for each pair, nats, in order; a text too long for the model gives its error."""
         ...
+
+
+def said(chat: Chat) -> tuple[tuple[str, str], ...]:
+    """Return a chat as a key."""
+    return tuple((message["role"], message["content"]) for message in chat)
+
+
+def alike(requests: Sequence[Request]) -> list[list[int]]:
+    """Return the places of requests in groups that differ in nothing but `sample_index`."""
+    groups: dict[object, list[int]] = {}
+    for at, request in enumerate(requests):
+        groups.setdefault((said(request.chat), request.sampling), []).append(at)
+    return list(groups.values())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
-from sparring.engines.base import Request
+from sparring.engines import weights
+from sparring.engines.base import Request, said
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import EngineError, RolloutError
 from sparring.types import Chat, Completion, Finish, LogProb, Sampling
@@ -60,8 +62,6 @@ def open_model(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
 class HF:
     """A Generator and a Scorer over one local or cached transformers model."""
 
-    workers = 1
-
     def __init__(self, model: str | Path, *, rows: int = 256, device: str | None = None):
         """Load `model`, a folder or a Hub id. `rows` is how many chats speak at once. Raises EngineError."""
         self.name, self.rows, self.batch_size = str(model), rows, 4 * rows
@@ -77,6 +77,11 @@ class HF:
         self.template = Template(tokenizer, self.name, self.ends)
         self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.ends)
 
+    @cached_property
+    def identity(self) -> str:
+        """Who answers, for the ledger: the contents of a folder, or the revision of an id on the Hub."""
+        return f"hf:{weights.identity(self.name) or self.name}"
+
     # Generation
 
     def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
@@ -85,12 +90,12 @@ class HF:
         asked: list[_Row | RolloutError] = []
         prompts = self._prompts([request.chat for request in requests])
         for request in requests:
-            ids = prompts[_said(request.chat)]
+            ids = prompts[said(request.chat)]
             if len(ids) >= self.limit:
                 asked.append(self._overflow(len(ids)))
                 continue
             index = request.sample_index if request.sampling.temperature else 0
-            key = (_said(request.chat), request.sampling, index)
+            key = (said(request.chat), request.sampling, index)
             if key not in rows:
                 rows[key] = _Row(ids, request.sampling, index, self.limit)
             asked.append(rows[key])
@@ -100,7 +105,7 @@ class HF:
 
     def _prompts(self, chats: Sequence[Chat]) -> dict[_Said, list[int]]:
         """Return the ids of each chat, made once however many samples are drawn from it."""
-        unlike = {_said(chat): chat for chat in chats}
+        unlike = {said(chat): chat for chat in chats}
         return dict(zip(unlike, self.template.prompts(list(unlike.values())), strict=True))
 
     @torch.inference_mode()
@@ -215,11 +220,6 @@ class HF:
 
 
 _Said = tuple[tuple[str, str], ...]
-
-
-def _said(chat: Chat) -> _Said:
-    """Return a chat as a key."""
-    return tuple((message["role"], message["content"]) for message in chat)
 
 
 @dataclass(eq=False)

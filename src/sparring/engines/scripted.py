@@ -16,8 +16,6 @@ class Scripted:
     target and returns the log-probability in nats. Either may raise RolloutError for a request that fails.
     """
 
-    workers = 1
-
     def __init__(
         self,
         reply: Callable[[Request], str | Completion],

@@ -18,8 +18,12 @@ def evaluated(run: Run, rounds: int) -> list[Row]:
     return rows
 
 
-def summary(recipe: str, run: Run, found: Sequence[Examined]) -> Row:
-    """Return what summary.json holds: every metric of every round, what it took, and the verdict."""
+def summary(recipe: str, run: Run, found: Sequence[Examined], billed: Row) -> Row:
+    """Return what summary.json holds: every metric of every round, what it took, and the verdict.
+
+    `billed` is what the ledger says of the calls that cost: by role, what was billed by this attempt, by earlier ones,
+    and may have been billed without an answer. `calls` counts all that was asked; the difference was free.
+    """
     rounds = [
         {
             "round": t,
@@ -34,6 +38,7 @@ def summary(recipe: str, run: Run, found: Sequence[Examined]) -> Row:
         "verdict": verdict(found),
         "rounds": rounds,
         "calls": run.calls(),
+        "billed": billed,
         "seconds": run.seconds(),
     }
 

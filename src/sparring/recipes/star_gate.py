@@ -24,7 +24,8 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from sparring.engines.base import Generator, Scorer
+from sparring.engines import trained
+from sparring.engines.base import Generator, Scorer, Served
 from sparring.errors import EngineError, RolloutError, SettingsError
 from sparring.evals.asking import Exam, Examined, Health, over_pairs
 from sparring.evals.summary import evaluated, summary
@@ -32,14 +33,21 @@ from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
-from sparring.rollouts.situation import Situation, answer_tasks, check_personas, read_examples, write_personas
+from sparring.rollouts.situation import (
+    Situation,
+    answer_tasks,
+    check_personas,
+    read_examples,
+    write_personas,
+)
 from sparring.runs import Run
 from sparring.select import random_k, top_k
-from sparring.settings import Player, Settings, Training, Voice
+from sparring.settings import Player, Serving, Settings, Training, Voice
 from sparring.signals.logprob import log_probs
 from sparring.stages import Stages, Tell, read_prompts
 from sparring.tasks import Split, Splits
 from sparring.training.canary import check_canary
+from sparring.types import user
 
 
 class Roles(Settings):
@@ -61,7 +69,7 @@ class StarGate(Settings):
     """Defaults are the paper's; every ablation is a value here."""
 
     policy: str = "world:concierge/policy"
-    """m_0: hf:ID (a folder or a Hub id), or a world's."""
+    """m_0: hf:ID (a folder or a Hub id), vllm:ID (served, its adapters trained here), or a world's."""
     tasks: str = "Dahoas/instruct-human-assistant-prompt"
     """A JSONL file, a `datasets` name, or world:NAME."""
     task_splits: tuple[int, int, int] = (250, 250, 50)
@@ -101,6 +109,9 @@ class StarGate(Settings):
     """Conversations a test pair."""
     max_failed: float = Field(default=0.5, ge=0, le=1)
     """Largest share of a stage's rollouts that may fail."""
+    vllm: Serving = Serving()
+    ledger: Literal["paid", "all"] = "paid"
+    """What is kept for ever: calls to servers that others run; or those of vllm: and hf: as well."""
     seed: int = 0
 
     @model_validator(mode="after")
@@ -114,6 +125,11 @@ class StarGate(Settings):
                 raise ValueError(f"{name} = {getattr(self, name)}: A, B and test each need at least 1")
         if self.signal == "information_gain" and min(self.personas[:2]) < 2:
             raise ValueError(f"personas = {self.personas}: information_gain compares personas; A and B each need 2")
+        if self.policy.startswith("vllm:") and (self.training.lora is None or self.init != "base"):
+            raise ValueError(
+                f"policy = {self.policy!r}: a served policy is trained as an adapter of m_0, so training.lora must be "
+                'set ({r = 16} will do) and init be "base"; or name it hf:'
+            )
         return self
 
 
@@ -128,7 +144,7 @@ def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
     found = improve(loop, loop.situations(tasks), train)
     run = loop.stages.run
     run.lines("eval.jsonl", lambda: evaluated(run, len(found)))
-    return run.json("summary.json", lambda: summary("star-gate", run, found))
+    return run.json("summary.json", lambda: summary("star-gate", run, found, loop.billed()))
 
 
 def improve(loop: StarGateLoop, splits: Mapping[Split, Sequence[Situation]], train: Trainer) -> list[Examined]:
@@ -174,6 +190,8 @@ class StarGateLoop:
     """Opens an engine by its name, once."""
     health: Health | None = None
     """Reads a world's conversations; None where nobody can but a judge."""
+    billed: Callable[[], Row] = dict
+    """Tells, by role, what the ledger says was paid."""
 
     @staticmethod
     def start(
@@ -183,10 +201,13 @@ class StarGateLoop:
         prompts: Path,
         health: Health | None,
         tell: Tell,
+        billed: Callable[[], Row] = dict,
+        most: int | None = None,
     ) -> StarGateLoop:
         """Read the prompts and open the engines. Raises SettingsError for a missing file, EngineError for an engine."""
         texts, examples = read_texts(settings, prompts)
-        loop = StarGateLoop(settings, texts, Stages(run, tell, settings.max_failed, run), examples, open_engine, health)
+        stages = Stages(run, tell, settings.max_failed, run, most)
+        loop = StarGateLoop(settings, texts, stages, examples, open_engine, health, billed)
         loop.check_engines()
         return loop
 
@@ -206,6 +227,8 @@ class StarGateLoop:
         engine = self.open_engine(self.settings.policy)
         if not isinstance(engine, Scorer):
             raise EngineError(f"policy {self.settings.policy!r} cannot return log-probs, which the signal needs")
+        if isinstance(engine, Served):  # whether a server can is known once it has
+            engine.log_prob([[user("hello")]], ["hello"])
         return engine
 
     def role(self, name: str, player: Player, instructions: str = "") -> Role:
@@ -228,10 +251,6 @@ class StarGateLoop:
     def roleplayer(self, test: bool = False) -> Role:
         player = self.settings.roles.test_roleplayer if test else None
         return self.role("roleplayer", player or self.settings.roles.roleplayer, self.prompts["play"])
-
-    def turns(self, situation: Situation) -> int:
-        """Return how long this pair's conversations are: drawn by a seed that all models share."""
-        return random.Random(f"{self.settings.seed}/turns/{situation.id}").choice(self.settings.turns)
 
     def situations(self, tasks: Splits) -> dict[Split, list[Situation]]:
         """Return each split's pairs of task and persona with the oracle's response, each made once and kept."""
@@ -279,7 +298,7 @@ class StarGateLoop:
         """Let the policy talk to each situation's user `samples` times."""
         asker, roleplayer = self.asker(policy, t), self.roleplayer(test)
         flows = [
-            (f"{s.id} #{index}", converse(s, index, self.turns(s), asker, roleplayer))
+            (f"{s.id} #{index}", converse(s, index, turns_of(self.settings, s.id), asker, roleplayer))
             for s in situations
             for index in range(samples)
         ]
@@ -358,8 +377,15 @@ class StarGateLoop:
         checkpoint = stages.folder.made(
             "checkpoint", lambda out: train(start, rows, out, settings.training, settings.seed)
         )
-        check_canary(checkpoint, self.open_engine(f"hf:{checkpoint}"))
-        return f"hf:{checkpoint}"
+        after = trained(settings.policy, checkpoint)
+        check_canary(checkpoint, self.open_engine(after))
+        # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this one.
+        return after if stages.most is None else policy
+
+
+def turns_of(settings: StarGate, pair: str) -> int:
+    """Return how long a pair's conversations are: drawn by a seed that all models share."""
+    return random.Random(f"{settings.seed}/turns/{pair}").choice(settings.turns)
 
 
 def closing_answer(conversation: Conversation, voices: Mapping[str, Role]) -> Flow[tuple[str, str, str]]:

@@ -113,6 +113,8 @@ def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> Non
     console.print(summary_table(summary))
     for panel in before_and_after(out, len(summary["rounds"]) - 1):
         console.print(panel)
+    for line in bill(summary):
+        console.print(line)
     console.print(
         f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds every conversation, signal and row."
     )
@@ -128,6 +130,22 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         if any(entry["metrics"].get(name) for entry in rounds):
             table.add_row(label, *[_figure(entry["metrics"].get(name), unit) for entry in rounds])
     return table
+
+
+def bill(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line a role whose calls cost: what was billed by this attempt, by earlier ones, and what was free."""
+    for role, parts in summary.get("billed", {}).items():
+        now, earlier, lost = parts["billed_now"], parts["billed_earlier"], parts["lost"]["calls"]
+        calls = summary["calls"].get(role, {"calls": 0})["calls"]
+        free = max(0, calls - now["calls"] - earlier["calls"])
+        line = f"{escape(role)}: billed now {_paid(now)}, billed earlier {_paid(earlier)}, free {free:,} calls"
+        yield line + (f"; {lost:,} calls may have been billed without an answer" if lost else "")
+
+
+def _paid(part: Mapping[str, Any]) -> str:
+    tokens = (part["prompt_tokens"] or 0) + (part["completion_tokens"] or 0)
+    usd = "price unknown" if part["usd"] is None else f"{part['usd']:.4f} USD"
+    return f"{usd} ({part['calls']:,} calls, {tokens:,} tokens)"
 
 
 def before_and_after(out: Path, last: int) -> Iterator[Panel]:

@@ -101,12 +101,16 @@ def write_personas(
     flows: list[tuple[str, Flow[Persona]]] = []
     taken: set[str] = set()
     for split, count in zip(SPLITS, counts, strict=True):
-        for n in range(count):
-            id = f"persona-{split}-{n + 1}"
+        for id in persona_ids(split, count):
             first, second = random.Random(f"{seed}/{id}").sample(list(examples), 2)
             asked = render(prompt, example_1=first, example_2=second)
             flows.append((id, write_persona(id, len(flows), author, asked, taken)))
     return [Persona(**row) for row in stages.roll_out("personas.jsonl", flows, asdict)]
+
+
+def persona_ids(split: Split, count: int) -> list[str]:
+    """Return the ids of a split's personas."""
+    return [f"persona-{split}-{n + 1}" for n in range(count)]
 
 
 def check_personas(stages: Stages, personas: Sequence[Persona], oracle: Role, prompt: str) -> list[Persona]:

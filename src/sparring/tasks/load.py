@@ -54,7 +54,7 @@ def load_tasks(source: str, *, split_sizes: tuple[int, int, int] = (250, 250, 50
     if min(split_sizes) < 1:
         raise SettingsError(f"split_sizes is {split_sizes}; each of a, b and test needs at least 1 task")
     is_file = source.endswith(".jsonl") or Path(source).is_file()
-    rows = _file_rows(Path(source)) if is_file else _dataset_rows(source, column, sum(split_sizes))
+    rows = file_rows(Path(source)) if is_file else _dataset_rows(source, column, sum(split_sizes))
     labelled = any(row.get("split") is not None for row in rows.values())
     wanted = rows if labelled else dict(islice(rows.items(), sum(split_sizes)))
     tasks = [_task(line, row, f"{source}:{line}", column) for line, row in wanted.items()]
@@ -135,11 +135,16 @@ def _text(row: Row, where: str, column: str) -> str:
     if name is None:
         raise DataError(f"{where}: none of {', '.join(names)} is there, only {', '.join(row) or 'nothing'}")
     text = _first_turn(row[name], f"{where}: {name}").strip()
-    if not text:
-        raise DataError(f"{where}: {name} is empty")
-    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise DataError(f"{where}: {name} holds half of a surrogate pair, which no tokenizer reads")
+    check_text(text, f"{where}: {name}")
     return text
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise DataError for a text that is blank, or that no tokenizer reads."""
+    if not text.strip():
+        raise DataError(f"{where} is empty")
+    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise DataError(f"{where} holds half of a surrogate pair, which no tokenizer reads")
 
 
 def _first_turn(value: Any, where: str) -> str:
@@ -168,7 +173,8 @@ def _transcript_start(text: str) -> str:
     return opened.removeprefix("Human:").partition("Assistant:")[0]
 
 
-def _file_rows(path: Path) -> Rows:
+def file_rows(path: Path) -> Rows:
+    """Return the objects of a JSON-lines file by line, from 1. Raises DataError with `file:line`, and for no rows."""
     try:
         data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError as error:

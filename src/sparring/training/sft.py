@@ -35,6 +35,8 @@ from sparring.types import Example
 Emit = Callable[[dict[str, Any]], None]
 CANARIES = 4
 """Rows whose log-probs go with the checkpoint."""
+ADAPTER = "adapter"
+"""Where in a checkpoint the adapter stands that was merged into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +211,9 @@ def fine_tune(
     """Train `model_id` on `examples` and write a checkpoint into `folder`; return the report that goes with it.
 
     `emit` is given the length report before training and a line a step. The checkpoint is float32 safetensors,
-    tokenizer, chat template, generation config and canary. Raises EngineError for a model that cannot be opened, or
-    whose template cannot be learned with; TrainingError for one that takes fewer tokens than a row has, and for rows
-    that cannot be learned.
+    tokenizer, chat template, generation config and canary; with `lora`, what was merged also stands in `adapter/`.
+    Raises EngineError for a model that cannot be opened, or whose template cannot be learned with; TrainingError for
+    one that takes fewer tokens than a row has, and for rows that cannot be learned.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -306,7 +308,10 @@ def _save(trainer: Trainer, tokenizer: Any, template: Template, folder: Path, ex
     first = trainer.is_world_process_zero()
     if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         model: Any = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-        model = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+        if hasattr(model, "merge_and_unload"):
+            if first:
+                _save_adapter(model, Path(template.name), folder / ADAPTER)
+            model = model.merge_and_unload()
         if first:
             model.save_pretrained(folder)
     else:
@@ -318,6 +323,17 @@ def _save(trainer: Trainer, tokenizer: Any, template: Template, folder: Path, ex
         write_canary(folder, canaries)
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle of settings that training.json holds
     trainer.accelerator.wait_for_everyone()
+
+
+def _save_adapter(model: Any, base: Path, folder: Path) -> None:
+    """Write the adapter by itself, for servers that hold its base already."""
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = base.name if base.is_dir() else str(base)  # so that a run can be moved
+    if isinstance(config.target_modules, set):
+        config.target_modules = sorted(config.target_modules)  # the same job writes the same bytes
+    # PEFT would ask the Hub whether the base's vocabulary has grown; ours never does.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink()  # a card of blanks
 
 
 def _canary(model: Any, template: Template, example: Example) -> Canary:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparring import engines
 from sparring.engines.base import Request
@@ -20,6 +20,9 @@ from sparring.errors import EngineError
 from sparring.evals.asking import Health
 from sparring.rollouts.conversation import Conversation
 from sparring.tasks import SPLITS, Splits, Task
+
+if TYPE_CHECKING:
+    from sparring.engines.vllm import Serving
 
 PREFIX = "world:"
 
@@ -89,14 +92,14 @@ def world_of(name: str) -> World | None:
     return WORLDS[world]()
 
 
-def open_engine(name: str, **options: Any) -> Any:
+def open_engine(name: str, serving: Serving | None = None) -> Any:
     """Open `world:NAME/policy`, `world:NAME/EXPERT`, or any engine of `sparring.engines`."""
     world = world_of(name)
     if world is None:
-        return engines.open_engine(name, **options)
+        return engines.open_engine(name, serving)
     role = name.partition("/")[2]
     if role == "policy":
-        return engines.open_engine(f"hf:{world.model}", **options)
+        return engines.open_engine(f"hf:{world.model}")
     if role not in world.experts:
         raise EngineError(f"engine {name!r}: the world {world.name} has policy, {', '.join(world.experts)}")
     return Scripted(world.experts[role])

@@ -1,0 +1,185 @@
+"""What is paid, and paid twice: STaR-GATE on the embedded world, its oracle and judge on a server that keeps books.
+
+    python -m bench.paid kills [--times 50] [--seed 0]   SIGKILL while the oracle answers, rerun each time
+    python -m bench.paid budget                          ever larger ceilings with 256 calls under way
+    python -m bench.paid plan                            the estimate against the bill of the full run
+
+The server is `python -m tests.serving`, a process of its own that outlives the kills. Prints one JSON line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sparring.engines.base import Request
+from sparring.errors import EngineError
+from sparring.files import read_json, read_lines
+from sparring.ledger import Ledger
+from sparring.types import Sampling
+from sparring.worlds.concierge import experts
+
+PRICES = "[test]\nprompt = 2.0\ncompletion = 10.0\n"
+"""USD per million tokens of the test server's model."""
+
+
+def reply(body: dict[str, Any], seed: int) -> str:
+    """Speak for whichever expert of the world is asked."""
+    request = Request(body["messages"], Sampling(seed=seed))
+    for rule in (experts.oracle, experts.judge):
+        try:
+            return rule(request)
+        except EngineError:
+            continue
+    raise ValueError(f"no expert is asked by {body['messages']}")
+
+
+@contextmanager
+def server(**manners: float) -> Iterator[str]:
+    """Start the server; yield its URL."""
+    options = [word for name, value in manners.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "tests.serving", "--reply", "bench.paid:reply", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def books(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/books") as answer:
+        return json.load(answer)
+
+
+def usd(found: dict[str, Any]) -> float:
+    """Return what the server would bill for what it has served whole."""
+    return (2.0 * found["prompt_tokens"] + 10.0 * found["completion_tokens"]) / 1e6
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """Give the ledger a folder of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "prices.toml").write_text(PRICES)
+        os.environ["SPARRING_HOME"] = scratch
+        yield Path(scratch)
+
+
+def start(command: str, *arguments: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "sparring", command, "star-gate", "--json", *arguments]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def kills(times: int, seed: int) -> dict[str, Any]:
+    """Kill a run while its oracle answers, over and over, until the stage is done."""
+    rng, killed, per_second = random.Random(seed), 0, 4 / 0.05
+    with home() as folder, server(latency=0.05) as url:
+        arguments = ("--out", str(folder / "run"), f"roles.oracle.engine={url}?concurrency=4#test")
+        while True:
+            with start("run", *arguments) as process:
+                if ended(process, "situations.jsonl"):
+                    os.killpg(process.pid, signal.SIGKILL)
+                    break
+                time.sleep(rng.uniform(0, 2 * 1380 / per_second / times))
+                # Every other kill takes the whole process group, as a power cut does.
+                (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
+                killed += 1
+        found = books(url)
+        run = read_json(folder / "run" / "run.json")["id"]
+        rows = read_lines(folder / "run" / "situations.jsonl")
+        with Ledger() as ledger:
+            lost = sum(total.lost for total in ledger.totals(run))
+    again = sum(times - 1 for times in found["billed"].values())
+    return {
+        "kills": killed,
+        "situations": len(rows),
+        "calls_billed": sum(found["billed"].values()),
+        "billed_again": again,
+        "in_flight_at_kills": lost,
+        "billed_again_beyond_those_in_flight": max(0, again - lost),
+    }
+
+
+def ended(process: subprocess.Popen[str], stage: str) -> bool:
+    """Wait until a stage has begun; tell whether it is done already."""
+    assert process.stdout
+    for line in process.stdout:
+        event = json.loads(line)
+        if event.get("stage") == stage:
+            return bool(event.get("ended"))
+    raise SystemExit(f"the run ended before {stage}")
+
+
+def budget() -> dict[str, Any]:
+    """Run into ever larger ceilings; compare what the server has billed with each."""
+    over: list[float] = []
+    statuses: list[int] = []
+    most = 0
+    with home() as folder, server(latency=0.2) as url:
+        for ceiling in (0.02, 0.04, 0.08, 0.16):
+            out = ("--out", str(folder / "run"), "--budget", f"{ceiling}usd")
+            with start("run", *out, f"roles.oracle.engine={url}?concurrency=256#test") as process:
+                assert process.stdout
+                for line in process.stdout:
+                    if json.loads(line).get("stage") == "round-0/test-conversations.jsonl":
+                        os.killpg(process.pid, signal.SIGKILL)
+            statuses.append(process.returncode)
+            found = books(url)
+            most = max(most, found["most_at_once"])
+            over.append(usd(found) - ceiling)
+    return {"statuses": statuses, "most_at_once": most, "usd_over_ceiling": over, "most_over": max(0.0, *over)}
+
+
+def plan() -> dict[str, Any]:
+    """Compare the estimate with the bill, each with a ledger of its own."""
+    with server(latency=0.02) as url:
+        engines = [f"roles.{role}.engine={url}?concurrency=256#test" for role in ("oracle", "judge")]
+        with home(), start("plan", *engines) as process:
+            assert process.stdout
+            told = [json.loads(line) for line in process.stdout]
+        estimated = next(event for event in told if event["event"] == "plan")
+        before = usd(books(url))
+        with home() as folder, start("run", "--out", str(folder / "run"), *engines) as process:
+            assert process.stdout
+            told = [json.loads(line) for line in process.stdout]
+        bill = usd(books(url)) - before
+        said = next(event for event in told if event["event"] == "summary")["billed"]
+    roles = {line["role"]: 0.0 for line in estimated["lines"]}
+    for line in estimated["lines"]:
+        roles[line["role"]] += line["usd"]["value"]
+    return {
+        "estimated_usd": estimated["usd"],
+        "billed_usd": bill,
+        "off_by": estimated["usd"]["value"] / bill - 1,
+        "by_role": {role: (roles[role], parts["billed_now"]["usd"]) for role, parts in said.items()},
+        "minutes": {place: (band["low"], band["high"]) for place, band in estimated["minutes"].items()},
+        "trial_usd": before,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m bench.paid", description=__doc__)
+    parser.add_argument("what", choices=("kills", "budget", "plan"))
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    found = kills(args.times, args.seed) if args.what == "kills" else {"budget": budget, "plan": plan}[args.what]()
+    print(json.dumps({"what": args.what, **found}))
+
+
+if __name__ == "__main__":
+    main()

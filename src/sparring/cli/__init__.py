@@ -1,0 +1,156 @@
+"""The command line.
+
+sparring run | plan | doctor star-gate [--config FILE.toml] [key=value ...]
+sparring score FILE.jsonl --model ENGINE
+sparring ledger stats | export | gc
+sparring world build NAME
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 stopped by Ctrl-C. On a terminal progress is
+drawn; elsewhere it is one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparring.cli.ledger import ledger_app
+from sparring.errors import SettingsError, SparringError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+world_app = typer.Typer(no_args_is_help=True, help="The embedded worlds.")
+app.add_typer(world_app, name="world")
+app.add_typer(ledger_app, name="ledger")
+
+RECIPES = ("star-gate",)
+
+Recipe = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
+Ceiling = Annotated[str | None, typer.Option("--budget", help="Ceiling of this run: 20usd, 2000000tokens, 500calls.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines, also on a terminal.")]
+
+
+@app.callback()
+def sparring() -> None:
+    """Language models that get better by interacting."""
+
+
+@app.command()
+def run(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    config: Config = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; the same command resumes it.")] = None,
+    budget: Ceiling = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from tasks to a better model; with nothing else, on its embedded world."""
+    known(recipe)
+    try:
+        run_star_gate(config, overrides or [], out or Path("runs") / recipe, budget, as_json)
+    except KeyboardInterrupt:
+        typer.echo("sparring: stopped; every finished stage and paid call is kept, the same command goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def plan(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    config: Config = None,
+    items: Annotated[int, typer.Option(min=2, help="Rollouts made of each stage, with the real engines.")] = 24,
+    budget: Ceiling = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would take, before it is spent: calls, tokens, money, minutes and disk."""
+    known(recipe)
+    from sparring.budget import Budget
+    from sparring.cli.plan import plan
+    from sparring.cli.star_gate import StarGateSetup
+
+    plan(StarGateSetup.read(config, overrides or []), items, Budget.parse(budget) if budget else None, as_json)
+
+
+@app.command()
+def doctor(recipe: Recipe, overrides: Overrides = None, config: Config = None, as_json: AsJson = False) -> None:
+    """Prove the plumbing of a run before it starts: engines, weights, chat templates, room; a line each."""
+    known(recipe)
+    from sparring.cli.doctor import doctor
+    from sparring.cli.star_gate import StarGateSetup
+
+    raise typer.Exit(doctor(StarGateSetup.read(config, overrides or []), as_json))
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(help='JSON lines: {"messages" or "prompt", "target", and perhaps "id"}.')],
+    model: Annotated[
+        str, typer.Option(help="Engine that scores: hf:ID, vllm:ID, http://host/v1#model, world:NAME/policy.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Default: FILE.scores.jsonl; the same command resumes it.")] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Keep the calls of hf: and vllm: in the ledger as well.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the exact log-prob, in nats, of each row's target in its context, end-of-turn included."""
+    from sparring.cli.score import score_file
+
+    try:
+        raise typer.Exit(score_file(file, model, out, ledger, as_json))
+    except KeyboardInterrupt:
+        typer.echo("sparring: stopped; every score on disk is kept, the same command goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+@world_app.command("build")
+def build_world(
+    name: Annotated[str, typer.Argument(help="One of: concierge.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the model; default: the one that is shipped.")] = None,
+    seed: Annotated[int, typer.Option(help="The shipped model's is 0.")] = 0,
+) -> None:
+    """Retrain a world's embedded model from nothing, and measure whether it has the skills a loop relies on."""
+    from sparring.worlds import world_of
+
+    world = world_of(f"world:{name}")
+    assert world is not None  # the prefix was given
+    from sparring.worlds.concierge.build import build
+
+    with tempfile.TemporaryDirectory() as made:  # a model that misses its gates replaces none
+        measured = build(made, seed=seed, log=lambda line: typer.echo(line, err=True))
+        shutil.copytree(made, out or world.model, dirs_exist_ok=True)
+    typer.echo(json.dumps(measured))
+
+
+def known(recipe: str) -> None:
+    if recipe not in RECIPES:
+        raise SettingsError(f"no recipe {recipe!r}; there is {', '.join(RECIPES)}")
+
+
+def run_star_gate(config: Path | None, overrides: list[str], out: Path, budget: str | None, as_json: bool) -> None:
+    from sparring.budget import Budget
+    from sparring.cli.star_gate import StarGateSetup
+    from sparring.report.terminal import narrator
+
+    ceiling = Budget.parse(budget) if budget else None
+    setup = StarGateSetup.read(config, overrides)
+    with setup.open_run(out, " ".join(sys.argv)) as kept, narrator(out, as_json) as tell:
+        with setup.engines(kept.id, ceiling) as engines:
+            summary = setup.carry_out(kept, engines, tell)
+        tell({"event": "summary", **summary})
+
+
+def main() -> None:
+    """Run the command; print an error as one message and exit with its status."""
+    try:
+        app()
+    except SparringError as error:
+        typer.echo(f"sparring: {error}", err=True)
+        sys.exit(error.exit_status)

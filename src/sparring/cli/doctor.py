@@ -1,0 +1,58 @@
+"""`sparring doctor`: what a run needs, looked at before it starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sparring.cli.star_gate import StarGateSetup, sft_settings
+from sparring.doctor import Finding, Plumbing, examine
+
+COLOURS = {"ok": "green", "miss": "bold red", "skip": "yellow"}
+
+
+def doctor(setup: StarGateSetup, as_json: bool) -> int:
+    """Print a finding a check; return the exit status."""
+    settings = setup.settings
+    with setup.engines("doctor star-gate") as engines:
+        plumbing = Plumbing(
+            policy=settings.policy,
+            engines=setup.engine_names(),
+            open=engines.open,
+            training=sft_settings(settings.training),
+            launcher=settings.training.launcher,
+            rounds=settings.rounds,
+            place=Path("runs") / "star-gate",
+            max_lora_rank=settings.vllm.max_lora_rank if settings.policy.startswith("vllm:") else None,
+        )
+        findings = examine(plumbing)
+        missed = _listed(findings) if as_json or not sys.stdout.isatty() else _drawn(findings)
+    return 1 if missed else 0
+
+
+def _listed(findings: Iterator[Finding]) -> int:
+    missed = 0
+    for finding in findings:
+        missed += finding.state == "miss"
+        typer.echo(json.dumps({"event": "finding", **asdict(finding)}))
+    return missed
+
+
+def _drawn(findings: Iterator[Finding]) -> int:
+    console, missed = Console(highlight=False), 0
+    table = Table("", "", "found", "what to do")
+    with console.status("looking"):
+        for finding in findings:
+            missed += finding.state == "miss"
+            state = Text(finding.state, COLOURS[finding.state])
+            table.add_row(state, *(Text(part) for part in (finding.name, finding.found, finding.to_do)))
+    console.print(table)
+    return missed

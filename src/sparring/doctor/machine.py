@@ -1,0 +1,114 @@
+"""Checks of the machine: what training needs, room for it, the ledger, servers left behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from sparring.doctor.plumbing import Finding, Plumbing, gigabytes
+from sparring.engines import guard
+from sparring.engines.weights import parameters
+from sparring.errors import SettingsError, SparringError, TrainingError
+from sparring.ledger import Ledger, home
+from sparring.worlds import model_of
+
+FULL, ADAPTER = 16, 4.5
+"""Bytes a parameter takes in training, in float32: weights, gradients, Adam's two moments; weights with an adapter."""
+SAVED = 4
+"""Bytes a parameter takes in a checkpoint, which is float32 and whole, also after LoRA."""
+RECORDS = 1e9
+"""Bytes left for what a run writes beside checkpoints."""
+LIBRARIES = ("torch", "transformers", "accelerate")
+
+
+def servers(plumbing: Plumbing) -> Iterator[Finding]:
+    """Look for servers that were left behind, before a new one is started (which ends them)."""
+    left = [facts for _, facts in guard.stale(home() / "servers")]
+    for facts in left:
+        found = f"left behind by a run that was killed: pid {facts['pid']}, port {facts['port']}, {facts['model']}"
+        yield Finding("servers", "miss", found, f"the next vLLM of ours ends it; or: kill -- -{facts['pid']}")
+    if not left:
+        yield Finding("servers", "ok", "none was left behind")
+
+
+def training(plumbing: Plumbing) -> Iterator[Finding]:
+    """Look for what the training process needs."""
+    for library in (*LIBRARIES, *(["peft"] if plumbing.training.lora else [])):
+        if find_spec(library) is None:
+            raise TrainingError(f"{library} is not installed")
+    if plumbing.launcher and shutil.which(plumbing.launcher[0]) is None:
+        raise SettingsError(f"training.launcher: there is no program {plumbing.launcher[0]!r}")
+    lora, most = plumbing.training.lora, plumbing.max_lora_rank
+    if lora and most is not None and lora.r > most:
+        raise SettingsError(f"training.lora.r = {lora.r} is above the server's max_lora_rank = {most}")
+    devices = devices_of(plumbing.launcher)
+    rows, steps = plumbing.training.accumulation(devices)
+    what = f"LoRA of rank {lora.r}" if lora else "every weight"
+    yield Finding("training", "ok", f"{what}, {rows} rows x {steps} micro batches x {devices} device(s) a step")
+
+
+def devices_of(launcher: Sequence[str]) -> int:
+    """Return how many processes a launcher starts, as far as its words say; 1 where they do not."""
+    for at, word in enumerate(launcher):
+        name, _, value = word.partition("=")
+        value = value or next(iter(launcher[at + 1 :]), "")
+        if name in ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node") and value.isdigit():
+            return max(1, int(value))
+    return 1
+
+
+def disk(plumbing: Plumbing) -> Iterator[Finding]:
+    """Compare what the run's checkpoints will take to what is free."""
+    if plumbing.model is None:
+        yield Finding("disk", "skip", f"the size of {model_of(plumbing.policy)!r} is not known here yet")
+        return
+    need = plumbing.rounds * SAVED * parameters(plumbing.model) + RECORDS
+    place = next(folder for folder in (plumbing.place.resolve(), *plumbing.place.resolve().parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if need > free:
+        raise SparringError(
+            f"{plumbing.rounds} checkpoints and records take {gigabytes(need)}, {place} has {gigabytes(free)}"
+        )
+    yield Finding("disk", "ok", f"{gigabytes(need)} of {gigabytes(free)} in {place}")
+
+
+def memory(plumbing: Plumbing) -> Iterator[Finding]:
+    """Compare what training will hold, activations left out, to what is free."""
+    free, where = free_memory(devices_of(plumbing.launcher))
+    if plumbing.model is None or free is None:
+        what = "free memory is" if free is None else f"the size of {model_of(plumbing.policy)!r} is"
+        yield Finding("memory", "skip", f"{what} not known here")
+        return
+    need = parameters(plumbing.model) * (ADAPTER if plumbing.training.lora else FULL)
+    if need > free:
+        raise SparringError(f"training holds {gigabytes(need)} and activations, {where} has {gigabytes(free)} free")
+    yield Finding("memory", "ok", f"{gigabytes(need)} and activations, of {gigabytes(free)} free {where}")
+
+
+def free_memory(devices: int = 1) -> tuple[float | None, str]:
+    """Return the bytes that are free where training would run, and where that is."""
+    if find_spec("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            count = min(devices, torch.cuda.device_count())
+            return float(sum(torch.cuda.mem_get_info(at)[0] for at in range(count))), f"on {count} GPU(s)"
+    return host_memory(), "in this machine"
+
+
+def host_memory() -> float | None:
+    """Return the bytes of main memory that are free; None where the system does not say so in Linux's way."""
+    facts = Path("/proc/meminfo")
+    if not facts.is_file():
+        return None
+    kilobytes = dict(line.split(":", 1) for line in facts.read_text(encoding="ascii").splitlines())
+    return float(kilobytes["MemAvailable"].split()[0]) * 1024
+
+
+def ledger(plumbing: Plumbing) -> Iterator[Finding]:
+    """Open the ledger for writing."""
+    opened = Ledger()
+    opened.close()
+    yield Finding("ledger", "ok", f"{opened.path} can be written")

@@ -1,0 +1,86 @@
+"""The one thread in which the answers of servers are awaited, and engines whose work is such a wait.
+
+What waits is a coroutine, so that thousands of calls need one thread. The rest of the program is plain code: it hands a
+coroutine over (`start`) and holds a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future, wait
+from functools import cache
+from typing import Any, TypeVar
+
+from sparring.engines.base import Permit, Request, alike, freely
+from sparring.errors import RolloutError
+from sparring.types import Chat, Completion, LogProb
+
+T = TypeVar("T")
+
+
+@cache
+def loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that runs in a thread of its own, for as long as the process."""
+    made = asyncio.new_event_loop()
+    threading.Thread(target=made.run_forever, name="sparring-servers", daemon=True).start()
+    return made
+
+
+_under_way: set[Future[Any]] = set()
+
+
+def start(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Hand a coroutine to the loop's thread."""
+    future = asyncio.run_coroutine_threadsafe(work, loop())
+    _under_way.add(future)
+    future.add_done_callback(_under_way.discard)
+    return future
+
+
+def under_way() -> int:
+    """Return how many coroutines have not ended."""
+    return len(_under_way)
+
+
+def land(seconds: float) -> None:
+    """Wait until all that is under way has ended, at most so long."""
+    wait(list(_under_way), seconds)
+
+
+class Awaited:
+    """Base of engines on servers: from one awaited answer, the batches that everybody else asks for."""
+
+    batch_size = 1
+
+    async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+        raise NotImplementedError
+
+    def apart(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Return the places of requests alike in the groups in which they are sent."""
+        return [list(range(len(requests)))] if requests else []
+
+    async def score(self, chat: Chat, target: str, permit: Permit = freely) -> LogProb | RolloutError:
+        """Return log p(target | chat), in nats."""
+        raise NotImplementedError
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
+        async def gather() -> list[Completion | RolloutError]:
+            groups = alike(requests)
+            found = await asyncio.gather(*(self.answer([requests[at] for at in group]) for group in groups))
+            by_place = {
+                at: reply
+                for group, replies in zip(groups, found, strict=True)
+                for at, reply in zip(group, replies, strict=True)
+            }
+            return [by_place[at] for at in range(len(requests))]
+
+        return start(gather()).result()
+
+    def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
+        async def gather() -> list[LogProb | RolloutError]:
+            pairs = zip(chats, targets, strict=True)
+            return await asyncio.gather(*(self.score(chat, target) for chat, target in pairs))
+
+        return start(gather()).result()

@@ -1,0 +1,173 @@
+"""An engine under the ledger: what was answered is read, what is being asked is waited for, the rest is paid once.
+
+A call is on file as an intent before it is sent and as an answer before anybody reads it, so a conversation that was
+broken off goes on from its last turn. Greedy calls are one call, whatever their seed and sample index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from sparring.budget import Account, Amount, Price, most, price_of
+from sparring.engines.awaited import Awaited
+from sparring.engines.base import Generator, Permit, Request, Scorer, Served, freely
+from sparring.engines.wire import Unanswered
+from sparring.errors import RolloutError, SparringError
+from sparring.ledger import Settled, Wanted
+from sparring.types import Chat, Completion, LogProb
+
+Reply = TypeVar("Reply", Completion, LogProb)
+Pay = Callable[[Sequence[int], Permit], Awaitable[Sequence[Reply | RolloutError]]]
+"""Is given the places of calls that are sent as one, and asks the engine for those."""
+
+
+def kept(engine: Any, account: Account) -> Any:
+    """Return `engine` under the account's ledger."""
+    return KeptServer(engine, account) if isinstance(engine, Served) else KeptLocal(engine, account)
+
+
+def completion_wanted(model: str, request: Request) -> Wanted:
+    """Return a request as the ledger knows it."""
+    sampling = request.sampling
+    drawn = {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
+    asked = {"messages": request.chat, "temperature": sampling.temperature, **drawn}
+    index = request.sample_index if sampling.temperature else 0
+    return Wanted("completion", model, asked, index, sampling.max_tokens, request.role)
+
+
+def score_wanted(model: str, chat: Chat, target: str) -> Wanted:
+    """Return a text to score as the ledger knows it."""
+    return Wanted("log_prob", model, {"messages": chat, "target": target}, role="scorer")
+
+
+def settled(reply: Completion | LogProb | RolloutError, price: Price | None) -> Settled:
+    """Return how a call ended, for the books; `usd` is None where its tokens or their price are unknown."""
+    if isinstance(reply, RolloutError):
+        return Settled(None, str(reply), may_be_billed=isinstance(reply, Unanswered))
+    if isinstance(reply, LogProb) or reply.prompt_tokens is None or reply.completion_tokens is None:
+        return Settled(reply)
+    return Settled(reply, usd=price and price.usd(reply.prompt_tokens, reply.completion_tokens))
+
+
+def reserved(wanted: Sequence[Wanted], price: Price | None) -> list[Amount]:
+    """Return the most that samples sent as one may cost. Each is good for the prompt: a server may read it anew."""
+    return [most(call, price) for call in wanted]
+
+
+def first_places(wanted: Sequence[Wanted], known: set[str]) -> dict[str, int]:
+    """Return where each call that is not known stands first, by key."""
+    places: dict[str, int] = {}
+    for at, call in enumerate(wanted):
+        if call.key not in known:
+            places.setdefault(call.key, at)
+    return places
+
+
+class KeptServer(Awaited):
+    """A server under the ledger. Its calls are reserved in the budget right before they are sent."""
+
+    def __init__(self, engine: Any, account: Account):
+        self.engine, self.account, self.identity, self.rounding = engine, account, engine.identity, engine.rounding
+        model = self.identity.partition(" (")[0]  # a price is not of the weights behind a name
+        account.check_price(model)
+        self.price = price_of(model)
+        self.asking: dict[str, asyncio.Future[Any]] = {}
+        """What is under way, by key: the same call is not made twice."""
+
+    def apart(self, requests: Sequence[Request]) -> list[list[int]]:
+        return self.engine.apart(requests)
+
+    async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+        def pay(places: Sequence[int], permit: Permit) -> Awaitable[list[Completion | RolloutError]]:
+            return self.engine.answer([requests[at] for at in places], permit)
+
+        def apart(places: Sequence[int]) -> list[list[int]]:
+            return [[places[at] for at in group] for group in self.apart([requests[at] for at in places])]
+
+        return await self._once([completion_wanted(self.identity, request) for request in requests], apart, pay)
+
+    async def score(self, chat: Chat, target: str, permit: Permit = freely) -> LogProb | RolloutError:
+        async def pay(places: Sequence[int], permit: Permit) -> list[LogProb | RolloutError]:
+            return [await self.engine.score(chat, target, permit)]
+
+        return (await self._once([score_wanted(self.identity, chat, target)], lambda places: [[*places]], pay))[0]
+
+    async def _once(
+        self, wanted: Sequence[Wanted], apart: Callable[[Sequence[int]], list[list[int]]], pay: Pay[Reply]
+    ) -> list[Reply | RolloutError]:
+        # Nothing is awaited between the look and the note in `asking`: no call can slip in twice.
+        waiting = {call.key: self.asking[call.key] for call in wanted if call.key in self.asking}
+        others = [call for call in wanted if call.key not in waiting]
+        found = zip(others, self.account.ledger.find(others), strict=True)
+        replies: dict[str, Any] = {call.key: reply for call, reply in found if reply is not None}
+        missing = first_places(wanted, {*waiting, *replies})
+        for key in missing:
+            waiting[key] = self.asking[key] = asyncio.get_running_loop().create_future()
+        groups = apart(list(missing.values())) if missing else []
+        works = [self._pay([wanted[at] for at in group], group, pay) for group in groups]
+        await (asyncio.gather(*works) if len(works) > 1 else works[0]) if works else None
+        for key, answer in waiting.items():
+            replies[key] = await asyncio.shield(answer)
+        return [cast("Reply | RolloutError", replies[call.key]) for call in wanted]
+
+    async def _pay(self, wanted: list[Wanted], places: list[int], pay: Pay[Reply]) -> None:
+        """Ask for what nobody was asked yet, and tell all who want it meanwhile."""
+        rows: list[int] = []
+        turn = asyncio.Lock()
+
+        async def permit(reason: str) -> None:
+            nonlocal rows
+            async with turn:
+                if reason:
+                    await self.account.end([(row, Settled(None, reason, may_be_billed=True)) for row in rows])
+                    rows = []
+                rows = rows or await self.account.begin(wanted, reserved(wanted, self.price))
+
+        try:
+            replies = list(await pay(places, permit))
+            await self.account.end([(r, settled(reply, self.price)) for r, reply in zip(rows, replies, strict=True)])
+        except SparringError as error:
+            await self.account.end([(row, Settled(None, str(error))) for row in rows])
+            for call in wanted:
+                answer = self.asking.pop(call.key)
+                answer.set_exception(error)
+                answer.exception()  # told to whoever waits; nobody has to
+            raise
+        for call, reply in zip(wanted, replies, strict=True):
+            self.asking.pop(call.key).set_result(reply)
+
+
+class KeptLocal:
+    """An engine of this process under the ledger: it costs nothing but time."""
+
+    def __init__(self, engine: Any, account: Account):
+        self.engine, self.account, self.identity, self.rounding = engine, account, engine.identity, engine.rounding
+        self.batch_size: int = cast(Generator, engine).batch_size
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
+        wanted = [completion_wanted(self.identity, request) for request in requests]
+        return self._once(wanted, lambda places: self.engine.generate([requests[at] for at in places]))
+
+    def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
+        wanted = [score_wanted(self.identity, chat, target) for chat, target in zip(chats, targets, strict=True)]
+
+        def score(places: Sequence[int]) -> list[LogProb | RolloutError]:
+            return cast(Scorer, self.engine).log_prob([chats[at] for at in places], [targets[at] for at in places])
+
+        return self._once(wanted, score)
+
+    def _once(
+        self, wanted: Sequence[Wanted], make: Callable[[Sequence[int]], Sequence[Reply | RolloutError]]
+    ) -> list[Reply | RolloutError]:
+        found = self.account.ledger.find(wanted)
+        replies: dict[str, Any] = {call.key: reply for call, reply in zip(wanted, found, strict=True) if reply}
+        missing = first_places(wanted, set(replies))
+        if missing:
+            places = list(missing.values())
+            rows = self.account.begin_now([wanted[at] for at in places])
+            made = make(places)
+            self.account.end_now([(row, settled(reply, None)) for row, reply in zip(rows, made, strict=True)])
+            replies |= zip(missing, made, strict=True)
+        return [replies[call.key] for call in wanted]

@@ -1,0 +1,74 @@
+"""The engines of a run: each opened once, those that cost under the run's account, and all closed with it."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from sparring.budget import Account, Budget
+from sparring.engines import awaited
+from sparring.engines.kept import kept
+from sparring.engines.vllm import Serving
+from sparring.ledger import Ledger
+from sparring.worlds import open_engine
+
+log = logging.getLogger("sparring")
+
+LANDING = 120.0
+"""Seconds that calls under way are given to land when a run ends before them."""
+
+
+class Engines:
+    """Opens engines by name."""
+
+    def __init__(
+        self,
+        run: str,
+        *,
+        budget: Budget | None = None,
+        keep: Literal["paid", "all"] = "paid",
+        serving: Serving | None = None,
+    ):
+        """`run` is what the ledger knows the run by; `keep` says whose calls it keeps."""
+        self.run, self.budget, self.keep, self.serving = run, budget, keep, serving
+        self.opened: dict[str, Any] = {}
+
+    @cached_property
+    def account(self) -> Account:
+        """What the run has spent and may spend. Raises LedgerError for a ledger that cannot be used."""
+        account = Account(Ledger(), self.run, self.budget)
+        if account.lost:
+            log.warning("%d calls of earlier attempts may have been billed without an answer", account.lost)
+        return account
+
+    def open(self, name: str) -> Any:
+        """Return the engine of that name. Raises EngineError."""
+        if name not in self.opened:
+            engine = open_engine(name, self.serving)
+            costs = name.startswith(("http:", "https:"))
+            asked = self.keep == "all" and name.startswith(("hf:", "vllm:"))
+            self.opened[name] = kept(engine, self.account) if costs or asked else engine
+        return self.opened[name]
+
+    def billed(self) -> dict[str, Any]:
+        """Return, by role, what was billed now, earlier, and without an answer; empty where nothing costs."""
+        return self.account.totals() if "account" in self.__dict__ else {}
+
+    def close(self) -> None:
+        """Send nothing more, let what is under way land, and let go of servers and ledger."""
+        if "account" in self.__dict__:
+            self.account.stop()
+            if count := awaited.under_way():
+                log.warning("waiting for %d calls under way; they are paid for (Ctrl-C leaves them)", count)
+                awaited.land(LANDING)
+            self.account.ledger.close()
+        for engine in self.opened.values():
+            if close := getattr(engine, "close", None):
+                close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
