@@ -102,14 +102,14 @@ def kills(times: int, seed: int) -> dict[str, Any]:
         rows = read_lines(folder / "run" / "situations.jsonl")
         with Ledger() as ledger:
             lost = sum(total.lost for total in ledger.totals(run))
-    again = sum(times - 1 for times in found["billed"].values())
+    again = sum(times - 1 for times in found["seen"].values())
     return {
         "kills": killed,
         "situations": len(rows),
-        "calls_billed": sum(found["billed"].values()),
-        "billed_again": again,
+        "calls_seen": sum(found["seen"].values()),
+        "seen_again": again,
         "in_flight_at_kills": lost,
-        "billed_again_beyond_those_in_flight": max(0, again - lost),
+        "seen_again_beyond_those_in_flight": max(0, again - lost),
     }
 
 

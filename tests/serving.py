@@ -9,7 +9,7 @@
 As a program it prints its URL once it listens. `GET /books` (beside /v1, no key asked) returns JSON:
 
     {"posts": calls received, "most_at_once": ..., "seen": {sample: times}, "billed": {sample: times},
-     "late": {sample: times}}
+     "late": {sample: times}, "prompt_tokens": of those two, "completion_tokens": of those two}
 
 A sample is `DIGEST/SEED`: the digest of the call's body without `n` and `seed`, and the seed of that sample (sample i
 of n has seed + i). It is seen when a call for it arrives, and billed when it was served whole: refused, failed,
@@ -111,6 +111,7 @@ class Server:
     def __init__(self, manners: Manners):
         self.manners = manners
         self.seen, self.billed, self.late = Counter[str](), Counter[str](), Counter[str]()
+        self.tokens = Counter({"prompt_tokens": 0, "completion_tokens": 0})
         self.posts = self.at_once = self.most_at_once = 0
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -119,7 +120,7 @@ class Server:
         self._runner: web.AppRunner | None = None
 
     def books(self) -> dict[str, Any]:
-        counts = {"seen": dict(self.seen), "billed": dict(self.billed), "late": dict(self.late)}
+        counts = {"seen": dict(self.seen), "billed": dict(self.billed), "late": dict(self.late), **self.tokens}
         return {"posts": self.posts, "most_at_once": self.most_at_once, **counts}
 
     async def start(self, port: int = 0, tls: Path | None = None) -> None:
@@ -200,6 +201,7 @@ class Server:
             return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
         there = request.transport is not None and not request.transport.is_closing()
         (self.billed if there else self.late).update(samples[: manners.most_n])
+        self.tokens.update({name: answer.get("usage", {}).get(name, 0) for name in self.tokens})
         return web.Response(body=whole, content_type="application/json")
 
     def _when(self) -> dict[str, str]:
