@@ -12,7 +12,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,21 +96,24 @@ def single(sent: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**body, "n": 1, "seed": body["seed"] + index} for body in sent for index in range(body["n"])]
 
 
-def replay(url: str, bodies: Sequence[Mapping[str, Any]], conversations: int, folder: Path) -> Callable[[], int]:
-    """Start the load and return what sends all of it; that returns the conversations it was made of."""
+@contextmanager
+def replaying(
+    url: str, bodies: Sequence[Mapping[str, Any]], conversations: int, folder: Path
+) -> Generator[Callable[[], int]]:
+    """Start the load and yield what sends all of it; that returns the conversations it was made of."""
     path = folder / "bodies.jsonl"
     path.write_text("".join(json.dumps(body) + "\n" for body in bodies), encoding="utf-8")
     command = [sys.executable, "-m", "bench.load", f"{url}/completions", str(path), str(SERVING.concurrency)]
-    load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
 
-    def send() -> int:
-        assert load.stdin and load.stdout
-        load.stdin.write("\n")
-        load.stdin.flush()
-        assert int(load.stdout.readline()) == len(bodies)
-        return conversations
+        def send() -> int:
+            assert load.stdin and load.stdout
+            load.stdin.write("\n")
+            load.stdin.flush()
+            assert int(load.stdout.readline()) == len(bodies)
+            return conversations
 
-    return send
+        yield send
 
 
 def measure(quick: bool) -> dict[str, float]:
@@ -130,14 +134,14 @@ def measure(quick: bool) -> dict[str, float]:
             "vllm_base_max_nats_apart": nats_apart(player, HF(base, device="cpu"), tasks, pairs),
             "vllm_adapter_max_nats_apart": nats_apart(asker, HF(checkpoint, device="cpu"), tasks, pairs),
         }
-        tasks = tasks[: 10 if quick else 60]
+        tasks = tasks[: 10 if quick else 40]
         asker.sent = player.sent = []
         conversations = stage(asker, player, tasks)
         bodies = single(asker.sent)
         assert len(bodies) == 4 * conversations
         asker.sent = player.sent = None
-        send = replay(opened.server.url, bodies, conversations, folder)
-        figures |= compare("vllm_conversations", lambda: stage(asker, player, tasks), send, 2 if quick else 5)
+        with replaying(opened.server.url, bodies, conversations, folder) as send:
+            figures |= compare("vllm_conversations", lambda: stage(asker, player, tasks), send, 2 if quick else 3)
         for engine in (asker, player, opened):
             engine.close()
     return figures

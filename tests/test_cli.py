@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,25 +15,12 @@ from sparring import cli
 from sparring.cli.star_gate import StarGateSetup
 from sparring.errors import SparringError
 from sparring.runs import Run
-from tests.command import Command, refused
+from tests.command import Command, refused, start
 from tests.tiny import tiny_model
 
 WORLD = Path(cli.__file__).parents[1] / "worlds" / "concierge"
 PLAYED = ("--config", str(WORLD / "star-gate.toml"))
 """The world's tasks, prompts and experts, for a policy of one's own."""
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the command as a shell would: in a process of its own, where Ctrl-C is not ignored."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sparring", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        env=os.environ | {"TQDM_DISABLE": "1"},
-    )
 
 
 def jsonl(path: Path, *rows: object) -> str:

@@ -16,7 +16,7 @@ ROOT = Path(sparring.__file__).parent
 
 LAYERS = (
     ("types", "errors"),
-    ("files", "settings", "ledger", "budget", "runs", "select"),
+    ("files", "settings", "ledger", "prices", "budget", "runs", "select"),
     ("engines", "tasks"),
     ("flow", "stages"),
     ("signals",),

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sparring.cli.ledger import ledger_app
 from sparring.errors import LedgerError, SparringError
-from sparring.ledger import APPLICATION, MIGRATIONS, Amount, Ledger, Settled, Wanted, canonical, home
+from sparring.ledger import Amount, Ledger, Settled, Wanted, canonical, home
+from sparring.ledger.schema import APPLICATION, MIGRATIONS
 from sparring.types import Completion, LogProb
 
 ASKED = {"messages": [{"role": "user", "content": "What do you like?"}], "temperature": 1.0, "top_p": 0.9, "seed": 7}
@@ -199,6 +200,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield ledger
 
 
+@settings(deadline=None)
 @given(text=st.text(st.characters(exclude_categories=[])).map(lambda text: f"{text}."))
 def test_whatever_a_model_says_comes_back_as_it_was(shared: Ledger, text: str) -> None:
     # Two halves of a pair side by side spell a character, in JSON as on the wire.
@@ -492,11 +494,11 @@ def test_a_ledger_that_may_not_be_written_is_refused_at_the_door(file_mode: int,
 
 def test_a_full_disk_reaches_who_waits_and_what_was_kept_stays(ledger: Ledger) -> None:
     answered(ledger, TEA)
-    ledger._writer.execute("PRAGMA max_page_count = 1")
+    ledger._writer.connection.execute("PRAGMA max_page_count = 1")
     large = replace(CALL, asked={"messages": "x" * 100_000})
     with pytest.raises(SparringError, match=r"the disk is full: .*ledger\.sqlite"):
         ledger.begin([large], "run", "s1", [ROOM]).result()
-    ledger._writer.execute("PRAGMA max_page_count = 1000000")
+    ledger._writer.connection.execute("PRAGMA max_page_count = 1000000")
     sent(ledger, large)
     assert found(ledger) == TEA
 
@@ -551,7 +553,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkey
         answered(ledger, TEA)
     broken = ("ALTER TABLE calls ADD COLUMN half INTEGER", "THIS IS NO SQL")
     with monkeypatch.context() as patch:
-        patch.setattr("sparring.ledger.MIGRATIONS", (*MIGRATIONS, broken))
+        patch.setattr("sparring.ledger.schema.MIGRATIONS", (*MIGRATIONS, broken))
         with pytest.raises(LedgerError, match="syntax"):
             Ledger(path)
     with Ledger(path) as ledger:

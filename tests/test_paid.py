@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from sparring.budget import _prices
 from sparring.files import read_lines
 from sparring.ledger import Ledger
+from sparring.prices import price_table
 from sparring.worlds import concierge
-from tests.command import Command, refused
+from tests.command import Command, Ended, refused, start
 from tests.serving import Server, serving
 
 SMALL = (
@@ -37,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "prices.toml").write_text("[test]\nprompt = 2.0\ncompletion = 10.0\n")
     monkeypatch.setenv("SPARRING_HOME", str(folder))
-    _prices.cache_clear()
+    price_table.cache_clear()
     return folder
 
 
@@ -47,13 +49,15 @@ def server():
         yield found
 
 
+PLAYED = ("--config", str(concierge.HERE / "star-gate.toml"), f"policy=hf:{concierge.MODEL}", *SMALL)
+
+
 def oracle(server: Server) -> str:
     return f"roles.oracle.engine={server.url}#test"
 
 
-def small(sparring: Command, server: Server, *arguments: str):
-    played = ("--config", str(concierge.HERE / "star-gate.toml"), f"policy=hf:{concierge.MODEL}")
-    return sparring("run", "star-gate", *played, *SMALL, oracle(server), *arguments)
+def small(sparring: Command, server: Server, *arguments: str) -> Ended:
+    return sparring("run", "star-gate", *PLAYED, oracle(server), *arguments)
 
 
 def test_the_budget_pauses_a_run_and_a_larger_one_goes_on_without_paying_twice(
@@ -101,6 +105,23 @@ def test_a_server_that_turns_us_away_in_the_middle_ends_the_run_and_keeps_what_w
     assert len(answered) == served >= 20
 
 
+def test_ctrl_c_lets_what_is_under_way_land_and_sends_nothing_more(server: Server, home: Path, tmp_path: Path) -> None:
+    server.manners.latency = 0.5
+    with start(tmp_path, "run", "star-gate", *PLAYED, f"roles.oracle.engine={server.url}?concurrency=8#test") as run:
+        while server.books()["posts"] < 20:
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "waiting for" in err and "Traceback" not in err
+    books = server.books()
+    assert books["posts"] <= 32 and not books["late"]
+    with Ledger() as ledger:
+        rows = list(ledger.export())
+    assert sum(row["reply"] is not None for row in rows) == len(books["billed"]) == len(books["seen"])
+
+
 @pytest.mark.parametrize(
     ("manners", "parts"),
     [
@@ -131,6 +152,6 @@ def test_a_ledger_that_cannot_be_used_is_known_before_a_call(sparring: Command, 
 
 def test_a_budget_in_money_needs_a_price(sparring: Command, server: Server, home: Path) -> None:
     (home / "prices.toml").write_text("")
-    _prices.cache_clear()
+    price_table.cache_clear()
     refused(small(sparring, server, "--budget", "1usd"), "no price is known", "prices.toml")
     refused(small(sparring, server, "--budget", "1eur"), "'1eur'", "20usd")

@@ -1,4 +1,4 @@
-"""What calls cost, and the ceiling that a run keeps under.
+"""The ceiling that a run keeps under.
 
 The most that a call may cost is reserved before it is sent, and given back when its real cost is known: with any number
 of calls under way, what is spent never passes the ceiling. Money is added up in whole picodollars, so that nothing is
@@ -12,18 +12,17 @@ import logging
 import math
 import re
 import secrets
-import tomllib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
-from sparring.errors import BudgetReached, DataError, SettingsError, SparringError
+from sparring.errors import BudgetReached, SettingsError, SparringError
 from sparring.ledger import Amount, Ledger, Settled, Total, Wanted, home
+from sparring.prices import Price, most, price_of
 
 __all__ = ["Account", "Amount", "Budget", "Price", "Stopped", "most", "price_of"]
 
@@ -41,80 +40,6 @@ UNSENT = Settled(None, "not sent")
 
 class Stopped(SparringError):
     """Nothing new is sent any more: `Account.stop` was called."""
-
-
-# Prices
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a model charges, in USD per million tokens."""
-
-    prompt: float
-    completion: float
-
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return what a call costs, in USD."""
-        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
-
-
-def price_of(model: str) -> Price | None:
-    """Return the price of a model, None where it is unknown (never 0).
-
-    Of `http://host/v1#NAME` the whole is looked up first, then NAME; an exact name goes before a longest `prefix*`.
-    The shipped prices lie under those in `prices.toml` in `home()`. DataError for a row in there that is no price.
-    """
-    prices = _prices(home() / "prices.toml")
-    for name in dict.fromkeys((model, model.rpartition("#")[2])):
-        starts = [known for known in prices if known.endswith("*") and name.startswith(known[:-1])]
-        if name in prices or starts:
-            return prices[name if name in prices else max(starts, key=len)]
-    return None
-
-
-@cache
-def _prices(own: Path) -> dict[str, Price]:
-    shipped = _read_prices(Path(__file__).with_name("prices.toml"))
-    return shipped | _read_prices(own) if own.exists() else shipped
-
-
-def _read_prices(path: Path) -> dict[str, Price]:
-    try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as TOML ({error})") from error
-    return {name: _price(row, f"{path}: {name}") for name, row in rows.items()}
-
-
-def _price(row: object, where: str) -> Price:
-    if not isinstance(row, dict):
-        raise DataError(
-            f"{where} = {row!r:.80}: must be a table with `prompt` and `completion`, USD per million tokens"
-        )
-    fields = cast(dict[str, object], row)
-    if odd := fields.keys() ^ {"prompt", "completion"}:
-        raise DataError(f"{where}.{min(odd)}: a price has `prompt` and `completion`, USD per million tokens, no more")
-    for name, value in fields.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise DataError(f"{where}.{name} = {value!r:.80}: must be USD per million tokens, 0 or more")
-    numbers = cast(dict[str, float], fields)
-    return Price(float(numbers["prompt"]), float(numbers["completion"]))
-
-
-def most(wanted: Wanted, price: Price | None) -> Amount:
-    """Return the most that a call may cost, which is several times what it will.
-
-    No token of a byte-level tokenizer is shorter than a byte, and a chat template adds a few to every message.
-    ValueError for a completion without `max_tokens`.
-    """
-    if wanted.kind == "completion" and wanted.max_tokens is None:
-        raise ValueError("a completion without max_tokens may cost anything")
-    prompt = len(wanted.text.encode()) + 32 * len(wanted.asked.get("messages", ())) + 256
-    completion = wanted.max_tokens or 1  # a server that scores writes one token along with it
-    return Amount(price and price.usd(prompt, completion), prompt + completion)
-
-
-# The ceiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +85,7 @@ class Account:
         self._held: dict[int, int] = {}  # what is reserved for each call under way, by row
         self._noting = 0  # calls that have room and are not on file yet
         self._line: deque[tuple[int, int, asyncio.Future[None]]] = deque()
-        self._refusal: tuple[type[SparringError], str] | None = None
+        self._refusal: Callable[[], SparringError] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begins = _Tick(self._write_begins, self._unsent)
         self._ends = _Tick(ledger.end, lambda _: None)
@@ -193,7 +118,7 @@ class Account:
         self._held.update(zip(rows, needs, strict=True))
         if self._refusal:
             await self.end([(row, UNSENT) for row in rows])
-            self._refuse()
+            raise self._refusal()
         return rows
 
     async def end(self, settled: Sequence[tuple[int, Settled]]) -> None:
@@ -218,7 +143,7 @@ class Account:
 
         May be called from any thread.
         """
-        self._refusal = self._refusal or (Stopped, "stopped: nothing new is sent")
+        self._refusal = self._refusal or partial(Stopped, "stopped: nothing new is sent")
         if self._loop:
             self._loop.call_soon_threadsafe(self._admit)
 
@@ -244,8 +169,6 @@ class Account:
 
     async def _room(self, need: int, calls: int) -> None:
         """Reserve `need` as soon as it fits."""
-        if self._refusal:
-            self._refuse()
         self._loop = asyncio.get_running_loop()
         waiter = self._loop.create_future()
         self._line.append((need, calls, waiter))
@@ -269,21 +192,15 @@ class Account:
             if not self._refusal and not fits and not waiter.done():
                 if self._held or self._noting:
                     return
-                self._refusal = BudgetReached, self._reached(need)
+                self._refusal = partial(BudgetReached, self._reached(need))
             self._line.popleft()
             if waiter.done():
                 continue  # nobody waits for it any more
             if self._refusal:
-                kind, message = self._refusal
-                waiter.set_exception(kind(message))
+                waiter.set_exception(self._refusal())
             else:
                 self._reserved, self._noting = self._reserved + need, self._noting + calls
                 waiter.set_result(None)
-
-    def _refuse(self) -> None:
-        assert self._refusal
-        kind, message = self._refusal
-        raise kind(message)
 
     def _reached(self, need: int) -> str:
         waiting = sum(calls for _, calls, waiter in self._line if not waiter.done())
@@ -307,9 +224,7 @@ class Account:
             return held if this.usd is None else _pico(this.usd)
         if self.budget.unit == "tokens":
             told = [getattr(this.reply, name, None) for name in ("prompt_tokens", "completion_tokens")]
-            own = (this.prompt_tokens, this.completion_tokens)
-            both = [a if a is not None else b for a, b in zip(told, own, strict=True)]
-            return held if None in both else sum(cast(list[int], both))
+            return held if None in told else sum(cast(list[int], told))
         return 1
 
     def _unsent(self, rows: Sequence[int]) -> None:
@@ -371,7 +286,8 @@ class _Tick(Generic[T]):
 
     def _land(self, given: Sequence[tuple[Sequence[T], asyncio.Future[Any]]], done: Future[Any]) -> None:
         if error := done.exception():
-            return _fail(given, error)
+            _fail(given, error)
+            return
         rows, at = done.result(), 0
         for items, mine in given:
             share = rows and rows[at : at + len(items)]
@@ -380,7 +296,6 @@ class _Tick(Generic[T]):
                 mine.set_result(share)
             elif share:
                 self._dropped(share)
-        return None
 
 
 def _fail(given: Sequence[tuple[Sequence[T], asyncio.Future[Any]]], error: BaseException) -> None:

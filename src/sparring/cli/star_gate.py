@@ -64,7 +64,9 @@ class StarGateSetup:
         from sparring.engines.vllm import Serving
 
         settings = self.settings
-        serving = Serving(**settings.vllm.model_dump())
+        rank = int((settings.training.lora or {}).get("r", 1))  # what is trained here must fit the server
+        told = settings.vllm.model_dump()
+        serving = Serving(**{**told, "max_lora_rank": max(rank, told["max_lora_rank"])})
         return Engines(run, budget=budget, keep=settings.ledger, serving=serving)
 
     def engine_names(self) -> dict[str, str]:
