@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from sparring.budget import Budget
 from sparring.engines import weights
 from sparring.files import Row, read_json, read_lines
 from sparring.opening import Engines
@@ -60,14 +61,13 @@ class StarGateSetup:
         """The prompts by name, and the example personas. Raises SettingsError for a missing file."""
         return recipe.read_texts(self.settings, self.prompts)
 
-    def engines(self, run: str, budget: Any = None) -> Engines:
+    def engines(self, run: str, budget: Budget | None = None) -> Engines:
         from sparring.engines.vllm import Serving
 
-        settings = self.settings
-        rank = int((settings.training.lora or {}).get("r", 1))  # what is trained here must fit the server
-        told = settings.vllm.model_dump()
-        serving = Serving(**{**told, "max_lora_rank": max(rank, told["max_lora_rank"])})
-        return Engines(run, budget=budget, keep=settings.ledger, serving=serving)
+        serving, lora = Serving(**self.settings.vllm.model_dump()), sft_settings(self.settings.training).lora
+        if lora:  # what is trained here must fit the server
+            serving = replace(serving, max_lora_rank=max(serving.max_lora_rank, lora.r))
+        return Engines(run, budget=budget, keep=self.settings.ledger, serving=serving)
 
     def engine_names(self) -> dict[str, str]:
         """Return whose engine each role speaks through."""
