@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,7 @@ def kills(times: int, seed: int) -> dict[str, Any]:
         rows = read_lines(folder / "run" / "situations.jsonl")
         with Ledger() as ledger:
             lost = sum(total.lost for total in ledger.totals(run))
+            answers = Counter(row["key"] for row in ledger.export() if row["reply"])
     again = sum(times - 1 for times in found["seen"].values())
     return {
         "kills": killed,
@@ -110,6 +112,7 @@ def kills(times: int, seed: int) -> dict[str, Any]:
         "seen_again": again,
         "in_flight_at_kills": lost,
         "seen_again_beyond_those_in_flight": max(0, again - lost),
+        "answered_again": sum(answers.values()) - len(answers),
     }
 
 
