@@ -25,11 +25,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sparring.budget import Account, Budget
 from sparring.engines.base import Request
-from sparring.errors import EngineError
+from sparring.engines.http import HTTP
+from sparring.engines.kept import kept
+from sparring.errors import BudgetReached, EngineError
 from sparring.files import read_json, read_lines
+from sparring.flow import Role, run
 from sparring.ledger import Ledger
-from sparring.types import Sampling
+from sparring.types import Sampling, user
 from sparring.worlds.concierge import experts
 
 PRICES = "[test]\nprompt = 2.0\ncompletion = 10.0\n"
@@ -48,10 +52,10 @@ def reply(body: dict[str, Any], seed: int) -> str:
 
 
 @contextmanager
-def server(**manners: float) -> Iterator[str]:
+def server(reply: str = "bench.paid:reply", **manners: float) -> Iterator[str]:
     """Start the server; yield its URL."""
     options = [word for name, value in manners.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "tests.serving", "--reply", "bench.paid:reply", *options]
+    command = [sys.executable, "-m", "tests.serving", "--reply", reply, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
@@ -99,10 +103,10 @@ def kills(times: int, seed: int) -> dict[str, Any]:
                 (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
                 killed += 1
         found = books(url)
-        run = read_json(folder / "run" / "run.json")["id"]
+        made_by = read_json(folder / "run" / "run.json")["id"]
         rows = read_lines(folder / "run" / "situations.jsonl")
         with Ledger() as ledger:
-            lost = sum(total.lost for total in ledger.totals(run))
+            lost = sum(total.lost for total in ledger.totals(made_by))
             answers = Counter(row["key"] for row in ledger.export() if row["reply"])
     again = sum(times - 1 for times in found["seen"].values())
     return {
@@ -126,24 +130,28 @@ def ended(process: subprocess.Popen[str], stage: str) -> bool:
     raise SystemExit(f"the run ended before {stage}")
 
 
+def long_reply(body: dict[str, Any], seed: int) -> str:
+    """Say nearly as much as may be said, so that what is reserved is not far from what is spent."""
+    return " ".join(["tea"] * random.Random(seed).randint(200, body["max_tokens"] - 2))
+
+
 def budget() -> dict[str, Any]:
-    """Run into ever larger ceilings; compare what the server has billed with each."""
+    """Run into ever larger ceilings, 256 calls under way, at a server that misbehaves; compare what it has billed."""
     over: list[float] = []
-    statuses: list[int] = []
     most = 0
-    with home() as folder, server(latency=0.2) as url:
-        for ceiling in (0.02, 0.04, 0.08, 0.16):
-            out = ("--out", str(folder / "run"), "--budget", f"{ceiling}usd")
-            with start("run", *out, f"roles.oracle.engine={url}?concurrency=256#test") as process:
-                assert process.stdout
-                for line in process.stdout:
-                    if json.loads(line).get("stage") == "round-0/test-conversations.jsonl":
-                        os.killpg(process.pid, signal.SIGKILL)
-            statuses.append(process.returncode)
-            found = books(url)
-            most = max(most, found["most_at_once"])
-            over.append(usd(found) - ceiling)
-    return {"statuses": statuses, "most_at_once": most, "usd_over_ceiling": over, "most_over": max(0.0, *over)}
+    with home(), server(latency=0.2, chaos=1.0, stall=5.0, reply="bench.paid:long_reply") as url, Ledger() as ledger:
+        for ceiling in (2, 4, 6):
+            account = Account(ledger, "budget", Budget.parse(f"{ceiling}usd"))
+            role = Role(
+                "oracle", kept(HTTP.from_name(f"{url}?deadline=3#test").open(), account), Sampling(1.0, 1.0, 256)
+            )
+            try:
+                run((str(n), role.say([user(f"task {n}")])) for n in range(8_000))
+            except BudgetReached:
+                found = books(url)
+                most = max(most, found["most_at_once"])
+                over.append(usd(found) - ceiling)
+    return {"pauses": len(over), "most_at_once": most, "usd_over_ceiling": over, "most_over": max(0.0, *over)}
 
 
 def plan() -> dict[str, Any]:

@@ -138,6 +138,11 @@ class Account:
         """Put on file what an engine in this process answered."""
         self.ledger.end([(row, replace(this, usd=0.0)) for row, this in settled]).result()
 
+    @property
+    def under_way(self) -> int:
+        """Calls to servers that were sent and have not ended."""
+        return len(self._held)
+
     def stop(self) -> None:
         """Have every `begin` from now on raise Stopped, those that wait included; calls under way go on.
 

@@ -59,9 +59,9 @@ class Engines:
         """Send nothing more, let what is under way land, and let go of servers and ledger."""
         if "account" in self.__dict__:
             self.account.stop()
-            if count := awaited.under_way():
+            if count := self.account.under_way:
                 log.warning("waiting for %d calls under way; they are paid for (Ctrl-C leaves them)", count)
-                awaited.land(LANDING)
+            awaited.land(LANDING)
             self.account.ledger.close()
         for engine in self.opened.values():
             if close := getattr(engine, "close", None):

@@ -39,11 +39,6 @@ def start(work: Coroutine[Any, Any, T]) -> Future[T]:
     return future
 
 
-def under_way() -> int:
-    """Return how many coroutines have not ended."""
-    return len(_under_way)
-
-
 def land(seconds: float) -> None:
     """Wait until all that is under way has ended, at most so long."""
     wait(list(_under_way), seconds)
