@@ -1,95 +1,56 @@
-"""What the ledger adds to 10,000 calls: looked up, noted before they are sent, and their answers put on file.
+"""What the ledger adds to 10,000 calls: looked up, noted before they are sent, answers on file before they are read.
 
-The server is a wait with room for 256 calls at once, and costs no time of this process; more calls wait than it has
-room for. Its answers take 100 to 300 ms (`ledger_overhead`); 200 ms exactly, so that 256 calls come back at once
-(`in_step`); or 10 to 30 ms, which is more calls a second than can be made over HTTP from one process (`20ms`).
+The calls go through the driver and the http engine to a server in a process of its own that answers after 200 ms, 256
+at once; with the ledger they have a budget too.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from bench.alternate import seconds
-from sparring.budget import Account, Budget, Price, most
-from sparring.ledger import Ledger, Settled, Wanted
-from sparring.types import Completion
+from bench.servers import LATENCY, ROOM, server
+from sparring.budget import Account, Budget
+from sparring.engines.http import HTTP
+from sparring.engines.kept import kept
+from sparring.flow import Role, run
+from sparring.ledger import Ledger
+from sparring.types import Failure, Sampling, system, user
 
-ROOM, WAITING = 256, 1024
 QUESTION = "Name one thing that you would ask before you answer. " * 12
-REPLY = Completion("An answer of the usual length, that is, of a hundred words or so. " * 8, "stop", 180, 120)
 
 
-def wanted(call: int) -> Wanted:
-    asked = {
-        "messages": [
-            {"role": "system", "content": "You answer in the first person."},
-            {"role": "user", "content": f"{call}: {QUESTION}"},
-        ],
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "seed": 0,
-    }
-    return Wanted("completion", "http://host/v1#gpt-4o-mini", asked, max_tokens=256, role="oracle")
+def calls(engine: object, number: int) -> None:
+    role = Role("oracle", engine, Sampling(temperature=1.0, max_tokens=256))  # type: ignore[arg-type]
+    chats = ([system("You answer in the first person."), user(f"{at}: {QUESTION}")] for at in range(number))
+    replies = run((str(at), role.say(chat)) for at, chat in enumerate(chats))
+    assert not any(isinstance(reply, Failure) for reply in replies)
 
 
-Latency = Callable[[], float]
+def without(url: str, number: int) -> None:
+    engine = HTTP([url], "test", concurrency=ROOM).open()
+    calls(engine, number)
+    engine.close()
 
 
-async def plain(server: asyncio.Semaphore, latency: Latency, call: Wanted) -> None:
-    async with server:
-        await asyncio.sleep(latency())
-
-
-async def kept(server: asyncio.Semaphore, latency: Latency, call: Wanted, account: Account, price: Price) -> None:
-    if account.ledger.find([call]) != [None]:
-        raise AssertionError("each call is new")
-    async with server:
-        rows = await account.begin([call], [most(call, price)])
-        await asyncio.sleep(latency())
-    await account.end([(rows[0], Settled(REPLY, usd=0.0001))])
-
-
-async def drive(calls: int, latency: Latency, account: Account | None) -> None:
-    """Make the calls, with as many outstanding as a driver would have."""
-    server, left = asyncio.Semaphore(ROOM), iter(range(calls))
-    price = Price(0.15, 0.6)
-
-    async def caller() -> None:
-        for at in left:
-            call = wanted(at)
-            await (kept(server, latency, call, account, price) if account else plain(server, latency, call))
-
-    await asyncio.gather(*(caller() for _ in range(min(WAITING, calls))))
-
-
-def without(calls: int, low: float, high: float) -> None:
-    draw = random.Random(0)
-    asyncio.run(drive(calls, lambda: draw.uniform(low, high), None))
-
-
-def with_ledger(calls: int, low: float, high: float) -> None:
-    draw = random.Random(0)
+def with_ledger(url: str, number: int) -> None:
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
-        account = Account(ledger, "bench", Budget.parse("1_000_000usd"))
-        asyncio.run(drive(calls, lambda: draw.uniform(low, high), account))
-
-
-LATENCIES = {"ledger_overhead": (0.1, 0.3), "ledger_overhead_in_step": (0.2, 0.2), "ledger_overhead_20ms": (0.01, 0.03)}
+        engine = HTTP([url], "test", concurrency=ROOM).open()
+        calls(kept(engine, Account(ledger, "bench", Budget.parse("1_000_000_000tokens"))), number)
+        engine.close()
 
 
 def measure(quick: bool) -> dict[str, float]:
-    calls, times = (1_000, 1) if quick else (10_000, 3)
-    found: dict[str, float] = {}
-    for name, (low, high) in LATENCIES.items():
-        pairs = [
-            (seconds(lambda: with_ledger(calls, low, high)), seconds(lambda: without(calls, low, high)))  # noqa: B023
-            for _ in range(times)
+    number, pairs = (1_000, 1) if quick else (10_000, 3)
+    with server(latency=LATENCY, room=ROOM) as url:
+        times = [
+            (seconds(lambda: with_ledger(url, number)), seconds(lambda: without(url, number))) for _ in range(pairs)
         ]
-        found[name] = statistics.median(ours / none - 1 for ours, none in pairs)
-        found[f"{name}_us_a_call"] = statistics.median((ours - none) / calls * 1e6 for ours, none in pairs)
-    return found
+    return {
+        "ledger_calls": number,
+        "ledger_seconds": statistics.median(a for a, _ in times),
+        "ledger_other_seconds": statistics.median(b for _, b in times),
+        "ledger_overhead": statistics.median(a / b for a, b in times) - 1,
+    }

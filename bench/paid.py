@@ -18,13 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.servers import books, server
 from sparring.budget import Account, Budget
 from sparring.engines.base import Request
 from sparring.engines.http import HTTP
@@ -40,6 +40,9 @@ PRICES = "[test]\nprompt = 2.0\ncompletion = 10.0\n"
 """USD per million tokens of the test server's model."""
 
 
+REPLY = "bench.paid:reply"
+
+
 def reply(body: dict[str, Any], seed: int) -> str:
     """Speak for whichever expert of the world is asked."""
     request = Request(body["messages"], Sampling(seed=seed))
@@ -49,24 +52,6 @@ def reply(body: dict[str, Any], seed: int) -> str:
         except EngineError:
             continue
     raise ValueError(f"no expert is asked by {body['messages']}")
-
-
-@contextmanager
-def server(reply: str = "bench.paid:reply", **manners: float) -> Iterator[str]:
-    """Start the server; yield its URL."""
-    options = [word for name, value in manners.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "tests.serving", "--reply", reply, *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
-def books(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url.removesuffix("/v1") + "/books") as answer:
-        return json.load(answer)
 
 
 def usd(found: dict[str, Any]) -> float:
@@ -91,7 +76,7 @@ def start(command: str, *arguments: str) -> subprocess.Popen[str]:
 def kills(times: int, seed: int) -> dict[str, Any]:
     """Kill a run while its oracle answers, over and over, until the stage is done."""
     rng, killed, per_second = random.Random(seed), 0, 4 / 0.05
-    with home() as folder, server(latency=0.05) as url:
+    with home() as folder, server(latency=0.05, reply=REPLY) as url:
         arguments = ("--out", str(folder / "run"), f"roles.oracle.engine={url}?concurrency=4#test")
         while True:
             with start("run", *arguments) as process:
@@ -156,7 +141,7 @@ def budget() -> dict[str, Any]:
 
 def plan() -> dict[str, Any]:
     """Compare the estimate with the bill, each with a ledger of its own."""
-    with server(latency=0.02) as url:
+    with server(latency=0.02, reply=REPLY) as url:
         engines = [f"roles.{role}.engine={url}?concurrency=256#test" for role in ("oracle", "judge")]
         with home(), start("plan", *engines) as process:
             assert process.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from sparring.evals.statistics import Interval
-from sparring.files import read_lines
+from sparring.files import Row, read_lines
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
+Billed = Callable[[], Mapping[str, Any]]
+"""Tells, by role, what the ledger says was paid: as `Account.totals` does."""
 
 ROWS = (
     ("win_rate", "answers preferred to m_0's", "%"),
@@ -46,21 +48,53 @@ ROWS = (
 )
 EVERY = 0.5
 """Seconds between two lines of progress where there is no terminal."""
+DEAR = 50
+"""Asking the ledger may take one part in so many of the time."""
 
 
 @contextmanager
-def narrator(out: Path, as_json: bool) -> Generator[Tell]:
-    """Yield a function that is told events and shows them."""
+def narrator(out: Path, as_json: bool, billed: Billed = dict) -> Generator[Tell]:
+    """Yield a function that is told events and shows them, with what this attempt has been billed so far."""
+    paid = _Paid(billed)
     if as_json or not sys.stdout.isatty():
-        yield _lines()
+        yield _lines(paid)
         return
     console = Console(highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Drawn(console, progress, out).tell
+    with Progress(*columns, TextColumn("{task.fields[paid]}"), console=console, transient=True) as progress:
+        yield _Drawn(console, progress, out, paid).tell
 
 
-def _lines() -> Tell:
+class _Paid:
+    """What this attempt has been billed, all roles together; the ledger is not asked more often than it is worth."""
+
+    def __init__(self, billed: Billed):
+        self._billed, self._due = billed, 0.0
+        self._known: Row | None = None
+
+    def now(self, at_once: bool = False) -> Row | None:
+        """Return calls, tokens and usd (None: a price is unknown); None where nothing costs."""
+        began = time.monotonic()
+        if at_once or began >= self._due:
+            self._known = _added([parts["billed_now"] for parts in self._billed().values()])
+            took = time.monotonic() - began
+            self._due = began + max(EVERY, DEAR * took)
+        return self._known
+
+
+def _added(parts: Sequence[Mapping[str, Any]]) -> Row | None:
+    if not parts:
+        return None
+    tokens = sum((part["prompt_tokens"] or 0) + (part["completion_tokens"] or 0) for part in parts)
+    prices = [part["usd"] for part in parts]
+    return {
+        "calls": sum(part["calls"] for part in parts),
+        "tokens": tokens,
+        "usd": None if None in prices else sum(prices),
+    }
+
+
+def _lines(paid: _Paid) -> Tell:
     last = 0.0
 
     def tell(event: Event) -> None:
@@ -69,6 +103,8 @@ def _lines() -> Tell:
         if passing and time.monotonic() - last < EVERY:
             return
         last = time.monotonic()
+        if event["event"] == "stage" and (spent := paid.now(at_once=event.get("ended", False))):
+            event = {**event, "billed": spent}
         sys.stdout.write(json.dumps(event, default=_plain) + "\n")
         sys.stdout.flush()
 
@@ -82,8 +118,8 @@ def _plain(value: object) -> Any:
 class _Drawn:
     """Bars while a stage goes on, a line when a round is evaluated, a table at the end."""
 
-    def __init__(self, console: Console, progress: Progress, out: Path):
-        self.console, self.progress, self.out = console, progress, out
+    def __init__(self, console: Console, progress: Progress, out: Path, paid: _Paid):
+        self.console, self.progress, self.out, self.paid = console, progress, out, paid
         self.bars: dict[str, TaskID] = {}
 
     def tell(self, event: Event) -> None:
@@ -104,8 +140,9 @@ class _Drawn:
                 self.progress.remove_task(self.bars.pop(stage))
             return
         if stage not in self.bars:
-            self.bars[stage] = self.progress.add_task(escape(stage), total=of)
-        self.progress.update(self.bars[stage], completed=done, total=of)
+            self.bars[stage] = self.progress.add_task(escape(stage), total=of, paid="")
+        spent = self.paid.now()
+        self.progress.update(self.bars[stage], completed=done, total=of, paid=_short(spent) if spent else "")
 
 
 def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> None:
@@ -143,9 +180,17 @@ def bill(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _paid(part: Mapping[str, Any]) -> str:
+    if not part["calls"]:
+        return "nothing"
     tokens = (part["prompt_tokens"] or 0) + (part["completion_tokens"] or 0)
     usd = "price unknown" if part["usd"] is None else f"{part['usd']:.4f} USD"
     return f"{usd} ({part['calls']:,} calls, {tokens:,} tokens)"
+
+
+def _short(spent: Mapping[str, Any]) -> str:
+    """Return what was billed so far, for the end of a bar: the money, or the tokens where a price is unknown."""
+    dear = f"{spent['tokens']:,} tokens" if spent["usd"] is None else f"{spent['usd']:.4f} USD"
+    return f"{spent['calls']:,} paid, {dear}"
 
 
 def before_and_after(out: Path, last: int) -> Iterator[Panel]:
