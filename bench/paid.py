@@ -2,7 +2,7 @@
 
     python -m bench.paid kills [--times 50] [--seed 0]   SIGKILL while the oracle answers, rerun each time
     python -m bench.paid budget                          ever larger ceilings with 256 calls under way
-    python -m bench.paid plan                            the estimate against the bill of the full run
+    python -m bench.paid plan [key=value ...]            the estimate against the bill of the full run
 
 The server is `python -m tests.serving`, a process of its own that outlives the kills. Prints one JSON line each.
 """
@@ -139,31 +139,40 @@ def budget() -> dict[str, Any]:
     return {"pauses": len(over), "most_at_once": most, "usd_over_ceiling": over, "most_over": max(0.0, *over)}
 
 
-def plan() -> dict[str, Any]:
+def plan(overrides: list[str]) -> dict[str, Any]:
     """Compare the estimate with the bill, each with a ledger of its own."""
     with server(latency=0.02, reply=REPLY) as url:
         engines = [f"roles.{role}.engine={url}?concurrency=256#test" for role in ("oracle", "judge")]
-        with home(), start("plan", *engines) as process:
-            assert process.stdout
-            told = [json.loads(line) for line in process.stdout]
-        estimated = next(event for event in told if event["event"] == "plan")
+        with home():
+            estimated = last_event("plan", *engines, *overrides)
         before = usd(books(url))
-        with home() as folder, start("run", "--out", str(folder / "run"), *engines) as process:
-            assert process.stdout
-            told = [json.loads(line) for line in process.stdout]
+        started = time.monotonic()
+        with home() as folder:
+            done = last_event("run", "--out", str(folder / "run"), *engines, *overrides)
+        minutes = (time.monotonic() - started) / 60
         bill = usd(books(url)) - before
-        said = next(event for event in told if event["event"] == "summary")["billed"]
-    roles = {line["role"]: 0.0 for line in estimated["lines"]}
+    roles: dict[str, float] = {}
     for line in estimated["lines"]:
-        roles[line["role"]] += line["usd"]["value"]
+        roles[line["role"]] = roles.get(line["role"], 0.0) + line["usd"]["value"]
+    billed = {role: parts["billed_now"] for role, parts in done["billed"].items()}
     return {
+        "settings": overrides,
         "estimated_usd": estimated["usd"],
         "billed_usd": bill,
         "off_by": estimated["usd"]["value"] / bill - 1,
-        "by_role": {role: (roles[role], parts["billed_now"]["usd"]) for role, parts in said.items()},
-        "minutes": {place: (band["low"], band["high"]) for place, band in estimated["minutes"].items()},
+        "off_by_role": {role: roles[role] / parts["usd"] - 1 for role, parts in billed.items()},
+        "calls_free": {role: 1 - parts["calls"] / done["calls"][role]["calls"] for role, parts in billed.items()},
+        "minutes": [sum(band[part] for band in estimated["minutes"].values()) for part in ("low", "high")],
+        "minutes_taken": minutes,
         "trial_usd": before,
     }
+
+
+def last_event(command: str, *arguments: str) -> dict[str, Any]:
+    """Run a command to its end and return the last event that it told."""
+    with start(command, *arguments) as process:
+        assert process.stdout
+        return json.loads(process.stdout.read().splitlines()[-1])
 
 
 def main() -> None:
@@ -171,9 +180,16 @@ def main() -> None:
     parser.add_argument("what", choices=("kills", "budget", "plan"))
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, for plan")
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    found = kills(args.times, args.seed) if args.what == "kills" else {"budget": budget, "plan": plan}[args.what]()
+    match args.what:
+        case "kills":
+            found = kills(args.times, args.seed)
+        case "budget":
+            found = budget()
+        case _:
+            found = plan(args.overrides)
     print(json.dumps({"what": args.what, **found}))
 
 

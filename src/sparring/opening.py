@@ -20,7 +20,7 @@ LANDING = 120.0
 
 
 class Engines:
-    """Opens engines by name."""
+    """Opens engines by name, and knows what their calls have cost."""
 
     def __init__(
         self,
@@ -29,9 +29,13 @@ class Engines:
         budget: Budget | None = None,
         keep: Literal["paid", "all"] = "paid",
         serving: Serving | None = None,
+        stay: bool = False,
     ):
-        """`run` is what the ledger knows the run by; `keep` says whose calls it keeps."""
-        self.run, self.budget, self.keep, self.serving = run, budget, keep, serving
+        """`run` is what the ledger knows the run by; `keep` says whose calls it keeps.
+
+        With `stay`, servers of ours keep running while a policy is trained.
+        """
+        self.run, self.budget, self.keep, self.serving, self.stay = run, budget, keep, serving, stay
         self.opened: dict[str, Any] = {}
 
     @cached_property
@@ -46,10 +50,15 @@ class Engines:
         """Return the engine of that name. Raises EngineError."""
         if name not in self.opened:
             engine = open_engine(name, self.serving)
-            costs = name.startswith(("http:", "https:"))
             asked = self.keep == "all" and name.startswith(("hf:", "vllm:"))
-            self.opened[name] = kept(engine, self.account) if costs or asked else engine
+            self.opened[name] = kept(engine, self.account) if is_remote(name) or asked else engine
         return self.opened[name]
+
+    def release(self) -> None:
+        """Let go of the models in memory, before a training needs it. Whoever is wanted again is opened again."""
+        for name in list(self.opened):
+            if not is_remote(name) and not (self.stay and name.startswith("vllm:")):
+                self._close(self.opened.pop(name))
 
     def billed(self) -> dict[str, Any]:
         """Return, by role, what was billed now, earlier, and without an answer; empty where nothing costs."""
@@ -62,13 +71,23 @@ class Engines:
             if count := self.account.under_way:
                 log.warning("waiting for %d calls under way; they are paid for (Ctrl-C leaves them)", count)
             awaited.land(LANDING)
-            self.account.ledger.close()
         for engine in self.opened.values():
-            if close := getattr(engine, "close", None):
-                close()
+            self._close(engine)
+        self.opened.clear()
+        if "account" in self.__dict__:
+            self.account.ledger.close()
+
+    def _close(self, engine: Any) -> None:
+        if close := getattr(engine, "close", None):
+            close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def is_remote(name: str) -> bool:
+    """Tell whether an engine is a server that others run, whose calls may cost."""
+    return name.startswith(("http:", "https:"))

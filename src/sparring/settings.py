@@ -90,6 +90,8 @@ class Serving(Settings):
     max_lora_rank: int = Field(default=16, ge=1)
     concurrency: int = Field(default=256, ge=1)
     """Most calls under way at once."""
+    stay: bool = False
+    """Keep it running while the policy is trained: where there is memory for both."""
 
 
 class Training(Settings):

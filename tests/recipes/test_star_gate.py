@@ -22,6 +22,7 @@ from sparring.evals.asking import Examined
 from sparring.evals.statistics import Interval
 from sparring.evals.summary import verdict
 from sparring.files import read_lines
+from sparring.opening import Engines
 from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, star_gate, turns_of
 from sparring.runs import Run
 from sparring.tasks import Splits, Task
@@ -120,6 +121,17 @@ def respond(request: Request) -> str:
     return f"{found[1].title()} should know: {found[2]}"
 
 
+class Opened(Engines):
+    """Engines of a stage's own, each opened once."""
+
+    def __init__(self, open_one: Callable[[str], Any]):
+        super().__init__("run")
+        self.open_one = open_one
+
+    def open(self, name: str) -> Any:
+        return self.opened.setdefault(name, self.open_one(name))
+
+
 @dataclass
 class Stage:
     """Everybody who plays, and a record of what they were asked."""
@@ -161,17 +173,8 @@ class Stage:
         prompts = self.folder.parent / f"{self.folder.name}-prompts"
         if not prompts.exists():
             write_prompts(prompts)
-        opened: dict[str, Any] = {}
         with Run.open(self.folder, "star-gate", settings.model_dump(mode="json"), "", [settings.seed]) as kept:
-            loop = StarGateLoop.start(
-                settings,
-                kept,
-                lambda name: opened.setdefault(name, self.open(name)),
-                prompts,
-                None,
-                self.told.append,
-                most=most,
-            )
+            loop = StarGateLoop.start(settings, kept, Opened(self.open), prompts, None, self.told.append, most)
             return star_gate(loop, tasks, self.train)
 
     def rows(self, name: str) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -31,36 +33,38 @@ app.add_typer(ledger_app, name="ledger")
 RECIPES = ("star-gate",)
 
 Recipe = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, by their dotted names.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
-Ceiling = Annotated[str | None, typer.Option("--budget", help="Ceiling of this run: 20usd, 2000000tokens, 500calls.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines, also on a terminal.")]
+Ceiling = Annotated[str | None, typer.Option("--budget", help="Ceiling: 20usd, 2_000_000tokens, 500calls.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, also on a terminal.")]
 
 
-@app.callback()
+EXITS = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 stopped by Ctrl-C."
+
+
+@app.callback(epilog=EXITS)
 def sparring() -> None:
     """Language models that get better by interacting."""
 
 
-@app.command()
+@app.command(short_help="Run a recipe from tasks to a better model.")
 def run(
     recipe: Recipe,
     overrides: Overrides = None,
     config: Config = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory; the same command resumes it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; the same command resumes it. Default: runs/RECIPE.")
+    ] = None,
     budget: Ceiling = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from tasks to a better model; with nothing else, on its embedded world."""
     known(recipe)
-    try:
+    with stoppable("every finished stage and paid call is kept, the same command goes on"):
         run_star_gate(config, overrides or [], out or Path("runs") / recipe, budget, as_json)
-    except KeyboardInterrupt:
-        typer.echo("sparring: stopped; every finished stage and paid call is kept, the same command goes on", err=True)
-        raise typer.Exit(130) from None
 
 
-@app.command()
+@app.command(short_help="Say what a run would take, before it is spent.")
 def plan(
     recipe: Recipe,
     overrides: Overrides = None,
@@ -75,20 +79,25 @@ def plan(
     from sparring.cli.plan import plan
     from sparring.cli.star_gate import StarGateSetup
 
-    plan(StarGateSetup.read(config, overrides or []), items, Budget.parse(budget) if budget else None, as_json)
+    ceiling = Budget.parse(budget) if budget else None
+    setup = StarGateSetup.read(config, overrides or [])
+    fit_to_write(setup.engine_names().values())
+    with stoppable("every answer that was paid for is kept, the same command finds it again"):
+        plan(setup, items, ceiling, as_json)
 
 
-@app.command()
+@app.command(short_help="Prove the plumbing of a run before it starts.")
 def doctor(recipe: Recipe, overrides: Overrides = None, config: Config = None, as_json: AsJson = False) -> None:
     """Prove the plumbing of a run before it starts: engines, weights, chat templates, room; a line each."""
     known(recipe)
     from sparring.cli.doctor import doctor
     from sparring.cli.star_gate import StarGateSetup
 
-    raise typer.Exit(doctor(StarGateSetup.read(config, overrides or []), as_json))
+    with stoppable("what is on screen holds, the rest was not looked at"):
+        raise typer.Exit(doctor(StarGateSetup.read(config, overrides or []), as_json))
 
 
-@app.command()
+@app.command(short_help="Write how likely texts are, in nats.")
 def score(
     file: Annotated[Path, typer.Argument(help='JSON lines: {"messages" or "prompt", "target", and perhaps "id"}.')],
     model: Annotated[
@@ -103,11 +112,8 @@ def score(
     """Write the exact log-prob, in nats, of each row's target in its context, end-of-turn included."""
     from sparring.cli.score import score_file
 
-    try:
+    with stoppable("every score on disk is kept, the same command goes on"):
         raise typer.Exit(score_file(file, model, out, ledger, as_json))
-    except KeyboardInterrupt:
-        typer.echo("sparring: stopped; every score on disk is kept, the same command goes on", err=True)
-        raise typer.Exit(130) from None
 
 
 @world_app.command("build")
@@ -129,6 +135,16 @@ def build_world(
     typer.echo(json.dumps(measured))
 
 
+@contextmanager
+def stoppable(kept: str) -> Generator[None]:
+    """Answer Ctrl-C with one line, which says what is `kept`, and exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"sparring: stopped; {kept}", err=True)
+        raise typer.Exit(130) from None
+
+
 def known(recipe: str) -> None:
     if recipe not in RECIPES:
         raise SettingsError(f"no recipe {recipe!r}; there is {', '.join(RECIPES)}")
@@ -141,10 +157,24 @@ def run_star_gate(config: Path | None, overrides: list[str], out: Path, budget: 
 
     ceiling = Budget.parse(budget) if budget else None
     setup = StarGateSetup.read(config, overrides)
-    with setup.open_run(out, " ".join(sys.argv)) as kept, narrator(out, as_json) as tell:
-        with setup.engines(kept.id, ceiling) as engines:
-            summary = setup.carry_out(kept, engines, tell)
+    if not (out / "summary.json").exists():
+        fit_to_write(setup.engine_names().values())
+    with (
+        setup.open_run(out, " ".join(sys.argv)) as kept,
+        setup.engines(kept.id, ceiling) as engines,
+        narrator(out, as_json, engines.billed) as tell,
+    ):
+        summary = setup.carry_out(kept, engines, tell)
         tell({"event": "summary", **summary})
+
+
+def fit_to_write(engines: Iterable[str]) -> None:
+    """Refuse servers' names that hold a key or a password, or cannot be read: names go into the run directory."""
+    for name in sorted(set(engines)):
+        if name.startswith(("http:", "https:")):
+            from sparring.engines.http import HTTP
+
+            HTTP.from_name(name).close()
 
 
 def main() -> None:

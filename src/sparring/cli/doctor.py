@@ -17,6 +17,8 @@ from sparring.cli.star_gate import StarGateSetup, sft_settings
 from sparring.doctor import Finding, Plumbing, examine
 
 COLOURS = {"ok": "green", "miss": "bold red", "skip": "yellow"}
+WIDE = 13
+"""Characters of the longest name of a check."""
 
 
 def doctor(setup: StarGateSetup, as_json: bool) -> int:
@@ -47,12 +49,18 @@ def _listed(findings: Iterator[Finding]) -> int:
 
 
 def _drawn(findings: Iterator[Finding]) -> int:
-    console, missed = Console(highlight=False), 0
-    table = Table("", "", "found", "what to do")
+    """Print each finding as it comes: names and addresses whole, what to do on a line of its own."""
+    console, missed, skipped = Console(highlight=False), 0, 0
     with console.status("looking"):
         for finding in findings:
-            missed += finding.state == "miss"
-            state = Text(finding.state, COLOURS[finding.state])
-            table.add_row(state, *(Text(part) for part in (finding.name, finding.found, finding.to_do)))
-    console.print(table)
+            missed, skipped = missed + (finding.state == "miss"), skipped + (finding.state == "skip")
+            table = Table.grid(padding=(0, 2, 0, 0))
+            for width in (4, WIDE, None):
+                table.add_column(width=width, overflow="fold")
+            told = Text(finding.found)
+            if finding.to_do:
+                told.append(f"\nto do: {finding.to_do}", "bold")
+            table.add_row(Text(finding.state, COLOURS[finding.state]), Text(finding.name), told)
+            console.print(table)
+    console.print(f"{missed or 'nothing'} missed" + (f", {skipped} not looked at" if skipped else ""))
     return missed

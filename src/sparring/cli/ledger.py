@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.errors import LedgerError
+from sparring.errors import DataError, LedgerError
 from sparring.files import text_of, write_whole
 from sparring.ledger import GC_DAYS, Ledger, home
 
@@ -29,7 +29,7 @@ def there(file: Path | None) -> Ledger:
     return Ledger(path)
 
 
-@ledger_app.command()
+@ledger_app.command(short_help="Show what was sent, answered and billed.")
 def stats(file: File = None, as_json: AsJson = False) -> None:
     """Show what was sent to each model by each role, and what it cost."""
     with there(file) as ledger:
@@ -65,7 +65,7 @@ def shown(value: object) -> str:
             return f"{value:,}"
 
 
-@ledger_app.command()
+@ledger_app.command(short_help="Write every call as a line of JSON, oldest first.")
 def export(
     out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
     file: File = None,
@@ -82,19 +82,26 @@ def export(
             with path.open("wb") as opened:
                 opened.writelines(lines)
 
-        write_whole(out, fill)
+        try:
+            write_whole(out, fill)
+        except OSError as error:
+            raise DataError(f"--out {out} cannot be written: {error.strerror}") from error
 
 
-@ledger_app.command()
+@ledger_app.command(short_help="Remove what can never be an answer and is a month old.")
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     file: File = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove what can never be an answer and is a month old: failed, cut off, refused and blank. No usable answer."""
     with there(file) as ledger:
         before = ledger.size()
         rows, size = ledger.gc(dry_run)
         freed = size if dry_run else before - ledger.size()
+    if as_json:
+        typer.echo(json.dumps({"calls": rows, "bytes": freed, "dry_run": dry_run}))
+        return
     did, about = ("would be removed", "about ") if dry_run else ("removed", "")
     typer.echo(
         f"{rows:,} calls without a usable answer, older than {GC_DAYS} days, {did}: {about}{freed / 1e6:,.1f} MB"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sparring.budget import Budget, price_of
 from sparring.cli.star_gate import StarGateSetup, done, sizes
-from sparring.plan import Band, Plan, Trial, estimate
+from sparring.ledger import home
+from sparring.plan import NOTHING, Band, Line, Plan, Trial, estimate
 from sparring.report.terminal import narrator
 
 AT_ONCE = 256
@@ -36,8 +40,8 @@ def _tried(
 ) -> tuple[Plan, dict[str, Any]]:
     trial = setup.trial()
     prices = {role: price_of(engine.partition("#")[2] or engine) for role, engine in setup.engine_names().items()}
-    with trial.open_run(out, "plan") as run, narrator(out, as_json) as tell:
-        with trial.engines(run.id, budget) as engines:
+    with trial.open_run(out, "plan") as run:
+        with trial.engines(run.id, budget) as engines, narrator(out, as_json, engines.billed) as tell:
 
             def passing(event: dict[str, Any]) -> None:
                 if event["event"] in ("stage", "training"):
@@ -50,27 +54,77 @@ def _tried(
 
 
 def show(console: Console, setup: StarGateSetup, found: Plan, billed: dict[str, Any]) -> None:
-    """Print the plan as a table, a line a role and round."""
-    table = Table(title="What the whole run would take, from a few of its own items", title_justify="left")
-    for column in ("", "role", "engine"):
-        table.add_column(column)
-    for column in ("calls", "prompt tokens", "completion tokens", "USD"):
-        table.add_column(column, justify="right")
-    names, last = setup.engine_names(), ""
+    """Print the plan: a line a role and round, then who the roles are, what each round takes, and what is unknown."""
+    console.print("[bold]What the whole run would take, from a few of its own items[/]")
+    console.print(_calls(found))
+    console.print(_engines(setup.engine_names(), found))
+    console.print(_rounds(found))
+    names = setup.engine_names()
+    unknown = {names[line.role] for line in found.lines if line.usd is None and line.role in names}
+    for engine in sorted(unknown):
+        model = engine.partition("#")[2] or engine
+        row = f"{json.dumps(model, ensure_ascii=False)} = {{ prompt = ..., completion = ... }}"
+        console.print(f"No price is known for {model}. Add {row} to", home() / "prices.toml", markup=False)
+    if made := sum(parts["billed_now"]["calls"] for parts in billed.values()):
+        prices = [parts["billed_now"]["usd"] for parts in billed.values()]
+        cost = "at a price unknown" if None in prices else f"for {sum(prices):.4f} USD"
+        told = f"This estimate made {made:,} paid calls {cost}."
+        console.print(f"{told} Their answers are kept: the run will not pay for them again.")
+
+
+def _calls(found: Plan) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
+    whole = _whole(found)
+    table.add_column("", footer="all")
+    table.add_column("role")
+    sums = (_count(whole.calls), _count(whole.prompt_tokens), _count(whole.completion_tokens), _usd(found.usd()))
+    for column, footer in zip(("calls", "prompt tokens", "completion tokens", "USD"), sums, strict=True):
+        table.add_column(column, footer, justify="right", no_wrap=True)
+    last = ""
     for line in found.lines:
         place, last = ("" if line.round == last else line.round), line.round
         figures = (_count(line.calls), _count(line.prompt_tokens), _count(line.completion_tokens), _usd(line.usd))
-        table.add_row(place, line.role, names.get(line.role, ""), *figures)
-    table.add_section()
-    calls = sum(line.calls.value for line in found.lines)
-    table.add_row("all", "", "", f"{calls:,.0f}", "", "", _usd(found.usd()))
-    console.print(table)
+        table.add_row(place, line.role, *figures)
+    return table
+
+
+def _whole(found: Plan) -> Line:
+    whole = Line("all", "", NOTHING, NOTHING, NOTHING, None)
+    for line in found.lines:
+        tokens = (whole.prompt_tokens + line.prompt_tokens, whole.completion_tokens + line.completion_tokens)
+        whole = Line("all", "", whole.calls + line.calls, *tokens, None)
+    return whole
+
+
+def _engines(names: Mapping[str, str], found: Plan) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for role in dict.fromkeys(line.role for line in found.lines):
+        grid.add_row(Text(role), Text(names.get(role, "")))
+    return grid
+
+
+def _rounds(found: Plan) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
     low, high = (sum(getattr(band, part) for band in found.minutes.values()) for part in ("low", "high"))
-    console.print(f"time {low:,.0f} to {high:,.0f} minutes, disk {sum(found.disk.values()) / 1e6:,.0f} MB")
-    if found.usd() is None:
-        console.print("The price of a model is unknown: prices.toml in SPARRING_HOME can name it (see the README).")
-    if spent := sum(parts["billed_now"]["usd"] or 0 for parts in billed.values()):
-        console.print(f"This estimate cost {spent:.4f} USD. Its answers are kept: the run will not pay for them again.")
+    table.add_column("", footer="all")
+    table.add_column("time", _span(low, high), justify="right")
+    table.add_column("disk", _size(sum(found.disk.values())), justify="right")
+    for place, band in found.minutes.items():
+        table.add_row(place, _span(band.low, band.high), _size(found.disk.get(place, 0.0)))
+    return table
+
+
+def _span(low: float, high: float) -> str:
+    """Return "12 to 48 minutes", of what is given in minutes."""
+    times, unit = (60, "seconds") if high < 2 else (1, "minutes") if high < 120 else (1 / 60, "hours")
+    ends = [f"{times * end:,.1f}" if unit == "hours" else f"{times * end:,.0f}" for end in (low, high)]
+    return f"{' to '.join(dict.fromkeys(ends))} {unit}"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _count(band: Band) -> str:
@@ -84,7 +138,7 @@ def _usd(band: Band | None) -> str:
 
 def _within(band: Band) -> str:
     share = max(band.high - band.value, band.value - band.low) / band.value if band.value else 0.0
-    return f" ±{share:.0%}" if share >= 0.01 else ""
+    return f" ±{100 * share:.0f} %" if share >= 0.005 else ""
 
 
 def _short(value: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from sparring.budget import Budget
 from sparring.engines import weights
 from sparring.files import Row, read_json, read_lines
-from sparring.opening import Engines
+from sparring.opening import Engines, is_remote
 from sparring.recipes import star_gate as recipe
 from sparring.recipes.star_gate import StarGate, StarGateLoop, turns_of
 from sparring.rollouts.situation import persona_ids
@@ -64,10 +64,11 @@ class StarGateSetup:
     def engines(self, run: str, budget: Budget | None = None) -> Engines:
         from sparring.engines.vllm import Serving
 
-        serving, lora = Serving(**self.settings.vllm.model_dump()), sft_settings(self.settings.training).lora
+        told, lora = self.settings.vllm, sft_settings(self.settings.training).lora
+        serving = Serving(**told.model_dump(exclude={"stay"}))
         if lora:  # what is trained here must fit the server
             serving = replace(serving, max_lora_rank=max(serving.max_lora_rank, lora.r))
-        return Engines(run, budget=budget, keep=self.settings.ledger, serving=serving)
+        return Engines(run, budget=budget, keep=self.settings.ledger, serving=serving, stay=told.stay)
 
     def engine_names(self) -> dict[str, str]:
         """Return whose engine each role speaks through."""
@@ -92,14 +93,13 @@ class StarGateSetup:
         if (run.path / "summary.json").exists():
             return read_json(run.path / "summary.json")
         for name in sorted(set(self.engine_names().values())):
-            if name.startswith(("http:", "https:")):  # a server that is no help is known before a model is loaded
+            if is_remote(name):  # a server that is no help is known before a model is loaded
                 engines.open(name)
         if world := self.world:
             run.json("gates.json", lambda: world.gates(world.model))
         reader = world_of(self.settings.tasks)
-        loop = StarGateLoop.start(
-            self.settings, run, engines.open, self.prompts, reader and reader.health, tell, engines.billed, most
-        )
+        health = reader and reader.health
+        loop = StarGateLoop.start(self.settings, run, engines, self.prompts, health, tell, most)
         return recipe.star_gate(loop, self.tasks, trainer(tell))
 
     def inputs(self) -> dict[str, str | None]:

@@ -82,6 +82,12 @@ class HF:
         """Who answers, for the ledger: the contents of a folder, or the revision of an id on the Hub."""
         return f"hf:{weights.identity(self.name) or self.name}"
 
+    def close(self) -> None:
+        """Let go of the model's memory."""
+        del self.model
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+
     # Generation
 
     def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:

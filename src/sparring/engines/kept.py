@@ -56,6 +56,16 @@ def reserved(wanted: Sequence[Wanted], price: Price | None) -> list[Amount]:
     return [most(call, price) for call in wanted]
 
 
+class _Over:
+    """What lies over an engine, and closes with it."""
+
+    engine: Any
+
+    def close(self) -> None:
+        if close := getattr(self.engine, "close", None):
+            close()
+
+
 def first_places(wanted: Sequence[Wanted], known: set[str]) -> dict[str, int]:
     """Return where each call that is not known stands first, by key."""
     places: dict[str, int] = {}
@@ -65,7 +75,7 @@ def first_places(wanted: Sequence[Wanted], known: set[str]) -> dict[str, int]:
     return places
 
 
-class KeptServer(Awaited):
+class KeptServer(_Over, Awaited):
     """A server under the ledger. Its calls are reserved in the budget right before they are sent."""
 
     def __init__(self, engine: Any, account: Account):
@@ -139,7 +149,7 @@ class KeptServer(Awaited):
             self.asking.pop(call.key).set_result(reply)
 
 
-class KeptLocal:
+class KeptLocal(_Over):
     """An engine of this process under the ledger: it costs nothing but time."""
 
     def __init__(self, engine: Any, account: Account):

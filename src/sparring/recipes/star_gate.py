@@ -16,9 +16,8 @@ closing answer that only asks back is replaced by m_0's, and a turn off-format o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -31,6 +30,7 @@ from sparring.evals.asking import Exam, Examined, Health, over_pairs
 from sparring.evals.summary import evaluated, summary
 from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
+from sparring.opening import Engines
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
 from sparring.rollouts.situation import (
@@ -144,7 +144,7 @@ def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
     found = improve(loop, loop.situations(tasks), train)
     run = loop.stages.run
     run.lines("eval.jsonl", lambda: evaluated(run, len(found)))
-    return run.json("summary.json", lambda: summary("star-gate", run, found, loop.billed()))
+    return run.json("summary.json", lambda: summary("star-gate", run, found, loop.engines.billed()))
 
 
 def improve(loop: StarGateLoop, splits: Mapping[Split, Sequence[Situation]], train: Trainer) -> list[Examined]:
@@ -186,34 +186,35 @@ class StarGateLoop:
     stages: Stages
     examples: Sequence[str]
     """Personas shown to the author, two at a time."""
-    open_engine: Callable[[str], Any]
-    """Opens an engine by its name, once."""
+    engines: Engines
+    """Opens engines by their names, each once."""
     health: Health | None = None
     """Reads a world's conversations; None where nobody can but a judge."""
-    billed: Callable[[], Row] = dict
-    """Tells, by role, what the ledger says was paid."""
 
     @staticmethod
     def start(
         settings: StarGate,
         run: Run,
-        open_engine: Callable[[str], Any],
+        engines: Engines,
         prompts: Path,
         health: Health | None,
         tell: Tell,
-        billed: Callable[[], Row] = dict,
         most: int | None = None,
     ) -> StarGateLoop:
         """Read the prompts and open the engines. Raises SettingsError for a missing file, EngineError for an engine."""
         texts, examples = read_texts(settings, prompts)
         stages = Stages(run, tell, settings.max_failed, run, most)
-        loop = StarGateLoop(settings, texts, stages, examples, open_engine, health, billed)
+        loop = StarGateLoop(settings, texts, stages, examples, engines, health)
         loop.check_engines()
         return loop
 
     def check_engines(self) -> None:
-        """Open everybody's engine: one that cannot be had is known before the first call is paid for."""
+        """Open everybody's engine: one that cannot be had, or be used, is known before the first call is paid for."""
         opened: dict[str, Any] = {"policy": self.base}
+        if not isinstance(self.base, Scorer):
+            raise EngineError(f"policy {self.settings.policy!r} cannot return log-probs, which the signal needs")
+        if isinstance(self.base, Served):  # whether a server can is known once it has
+            self.base.log_prob([[user("hello")]], ["hello"])
         for name in Roles.model_fields:
             if player := getattr(self.settings.roles, name):
                 opened[name] = self.role(name, player).engine
@@ -221,32 +222,27 @@ class StarGateLoop:
             if not isinstance(engine, Generator):
                 raise EngineError(f"the engine of {name!r} cannot continue a chat")
 
-    @cached_property
+    @property
     def base(self) -> Any:
-        """m_0, which scores. Raises EngineError at the door if it cannot."""
-        engine = self.open_engine(self.settings.policy)
-        if not isinstance(engine, Scorer):
-            raise EngineError(f"policy {self.settings.policy!r} cannot return log-probs, which the signal needs")
-        if isinstance(engine, Served):  # whether a server can is known once it has
-            engine.log_prob([[user("hello")]], ["hello"])
-        return engine
+        """m_0, which scores."""
+        return self.engines.open(self.settings.policy)
 
     def role(self, name: str, player: Player, instructions: str = "") -> Role:
         if not player.engine:
             raise SettingsError(f"roles.{name}.engine is not set: name hf:ID, or base to let m_0 play the {name}")
-        engine: Generator = self.base if player.engine == "base" else self.open_engine(player.engine)
+        engine: Generator = self.base if player.engine == "base" else self.engines.open(player.engine)
         return Role(name, engine, player.sampling(self.settings.seed), instructions)
 
     def asker(self, policy: str, t: int) -> Role:
         """The policy with a question due. In rows it is not told to ask; whether it is when sampled is a setting."""
         told = t == 0 or self.settings.elicit == "always"
         sampling = self.settings.questioner.sampling(self.settings.seed)
-        return Role("policy", self.open_engine(policy), sampling, self.prompts["ask"] if told else "")
+        return Role("policy", self.engines.open(policy), sampling, self.prompts["ask"] if told else "")
 
     def answerer(self, policy: str, instruction: str = "") -> Role:
         """The policy with an answer due; `instruction` names a prompt, or none."""
         sampling = self.settings.answerer.sampling(self.settings.seed)
-        return Role("policy", self.open_engine(policy), sampling, self.prompts[instruction] if instruction else "")
+        return Role("policy", self.engines.open(policy), sampling, self.prompts[instruction] if instruction else "")
 
     def roleplayer(self, test: bool = False) -> Role:
         player = self.settings.roles.test_roleplayer if test else None
@@ -374,11 +370,14 @@ class StarGateLoop:
         settings = self.settings
         start = settings.policy if settings.init == "base" else policy
         rows = stages.folder.path / "train.jsonl"
-        checkpoint = stages.folder.made(
-            "checkpoint", lambda out: train(start, rows, out, settings.training, settings.seed)
-        )
+
+        def make(out: Path) -> None:
+            self.engines.release()
+            train(start, rows, out, settings.training, settings.seed)
+
+        checkpoint = stages.folder.made("checkpoint", make)
         after = trained(settings.policy, checkpoint)
-        check_canary(checkpoint, self.open_engine(after))
+        check_canary(checkpoint, self.engines.open(after))
         # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this one.
         return after if stages.most is None else policy
 
