@@ -155,11 +155,15 @@ def plan(overrides: list[str]) -> dict[str, Any]:
     for line in estimated["lines"]:
         roles[line["role"]] = roles.get(line["role"], 0.0) + line["usd"]["value"]
     billed = {role: parts["billed_now"] for role, parts in done["billed"].items()}
+    # What it would have cost had no call stood twice: answers of small models are often the same, and then free.
+    all_paid = {role: usd(done["calls"][role]) for role in billed}
     return {
         "settings": overrides,
         "estimated_usd": estimated["usd"],
         "billed_usd": bill,
         "off_by": estimated["usd"]["value"] / bill - 1,
+        "off_by_if_none_were_free": estimated["usd"]["value"] / sum(all_paid.values()) - 1,
+        "off_by_role_if_none_were_free": {role: roles[role] / all_paid[role] - 1 for role in billed},
         "off_by_role": {role: roles[role] / parts["usd"] - 1 for role, parts in billed.items()},
         "calls_free": {role: 1 - parts["calls"] / done["calls"][role]["calls"] for role, parts in billed.items()},
         "minutes": [sum(band[part] for band in estimated["minutes"].values()) for part in ("low", "high")],

@@ -5,6 +5,7 @@ The server answers after 200 ms, 256 calls at once; ideal is calls x latency / r
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.request import urlopen
+
+import aiohttp
 
 from sparring.engines.base import Request
 from sparring.engines.http import HTTP
@@ -58,6 +61,25 @@ def over_ideal(calls: int) -> dict[str, float]:
     }
 
 
+def bare(calls: int) -> dict[str, float]:
+    """The same calls by the HTTP client alone: no pool, no slow start, nothing read but the JSON."""
+
+    async def all_of_them(url: str) -> float:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=ROOM)) as session:
+
+            async def one(at: int) -> None:
+                body = {"model": "test", "messages": [user(f"hello {at}")], "max_tokens": 256}
+                async with session.post(f"{url}/chat/completions", json=body) as answer:
+                    await answer.json()
+
+            start = time.perf_counter()
+            await asyncio.gather(*(one(at) for at in range(calls)))
+            return time.perf_counter() - start
+
+    with server(latency=LATENCY, room=ROOM) as url:
+        return {"server_calls_bare_over_ideal": asyncio.run(all_of_them(url)) / (calls * LATENCY / ROOM)}
+
+
 def chaos(calls: int) -> dict[str, float]:
     requests = [Request([user(f"hello {at}")], Sampling(temperature=1.0)) for at in range(calls)]
     with server(chaos=1.0, seed=1, latency=0.005, retry_after="0.01", stall=5.0) as url:
@@ -76,4 +98,4 @@ def chaos(calls: int) -> dict[str, float]:
 
 def measure(quick: bool) -> dict[str, float]:
     calls = 500 if quick else 2000
-    return over_ideal(calls) | chaos(calls)
+    return over_ideal(calls) | bare(calls) | chaos(calls)
