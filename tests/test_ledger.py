@@ -155,6 +155,23 @@ def test_an_answer_is_found_as_soon_as_it_is_on_file_and_not_before(ledger: Ledg
     assert ledger.find([]) == []
 
 
+def test_answers_outlast_the_lock_of_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sparring.ledger.schema.BUSY_SECONDS", 0.1)
+    with Ledger(tmp_path / "locked.sqlite") as ledger:
+        row = sent(ledger)
+        other = sqlite3.connect(ledger.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ending = ledger.end([(row, Settled(TEA))])
+        while "1 answers wait" not in caplog.text and not ending.done():
+            time.sleep(0.01)
+        other.execute("ROLLBACK")
+        other.close()
+        ending.result(10)
+        assert found(ledger) == TEA
+
+
 def test_a_log_prob_is_always_an_answer(ledger: Ledger) -> None:
     answered(ledger, LogProb(-12.345678901234567, 9), SCORE)
     assert found(ledger, SCORE) == LogProb(-12.345678901234567, 9)

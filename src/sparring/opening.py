@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from sparring.budget import Account, Budget
-from sparring.engines import awaited
 from sparring.engines.kept import kept
 from sparring.engines.vllm import Serving
 from sparring.ledger import Ledger
@@ -70,7 +69,7 @@ class Engines:
             self.account.stop()
             if count := self.account.under_way:
                 log.warning("waiting for %d calls under way; they are paid for (Ctrl-C leaves them)", count)
-            awaited.land(LANDING)
+            self.account.land(LANDING)
         for engine in self.opened.values():
             self._close(engine)
         self.opened.clear()

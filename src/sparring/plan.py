@@ -59,6 +59,8 @@ class Plan:
     """By round. From `low`, all calls of a stage at once, to `high`, one after another as in the trial."""
     disk: dict[str, float]
     """By round, in bytes."""
+    untried: list[str]
+    """Stages of which the trial made nothing, though the run will: they are in none of the figures."""
 
     def usd(self) -> Band | None:
         """Return the money of the whole; None where a price is unknown."""
@@ -90,8 +92,11 @@ def estimate(trial: Trial, due: Mapping[str, int], prices: Mapping[str, Price | 
     lines: dict[tuple[str, str], Line] = {}
     minutes: dict[str, Band] = {}
     disk: dict[str, float] = {}
+    untried: list[str] = []
     for stage, todo in due.items():
         like = _tried(stage, journal)
+        if todo and (like is None or not trial.done.get(like, todo)):
+            untried.append(stage)
         if like is None:
             continue
         times = todo / max(1, trial.done.get(like, todo))
@@ -104,7 +109,7 @@ def estimate(trial: Trial, due: Mapping[str, int], prices: Mapping[str, Price | 
         for line in _lines(journal[like], place, times, prices):
             earlier = lines.get((place, line.role))
             lines[place, line.role] = _sum(earlier, line) if earlier else line
-    return Plan(list(lines.values()), minutes, disk)
+    return Plan(list(lines.values()), minutes, disk, untried)
 
 
 def _tried(stage: str, journal: Mapping[str, Row]) -> str | None:

@@ -305,7 +305,7 @@ def _claimed(path: Path) -> Journal:
             if others and "run.json" not in others:
                 raise RunError(f"{path} is not empty and is not a run (it holds {min(others)!r}); take another folder")
             journal.lock()
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise RunError(f"{path} cannot be a run directory: {error.strerror}") from error
     return journal
 

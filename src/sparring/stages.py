@@ -33,10 +33,19 @@ class Stages:
     def within(self, name: str) -> Stages:
         return replace(self, folder=self.run / name)
 
-    def roll_out(self, name: str, flows: Sequence[tuple[str, Flow[Any]]], row: Callable[[Any], Row]) -> list[Row]:
-        """Run flows, one line each; those that fail become lines of failures.jsonl, with their reason."""
-        if self.most is not None and self.most < len(flows):
-            flows = [flows[at * len(flows) // self.most] for at in range(self.most)]
+    def roll_out(
+        self,
+        name: str,
+        flows: Sequence[tuple[str, Flow[Any]]],
+        row: Callable[[Any], Row],
+        kind: Callable[[str], str] = lambda id: "",
+    ) -> list[Row]:
+        """Run flows, one line each; those that fail become lines of failures.jsonl, with their reason.
+
+        Where a stage is made in part, that part has as many flows of each `kind`, which is read from their ids.
+        """
+        if self.most is not None:
+            flows = _part(flows, self.most, kind)
 
         def produce() -> Iterable[Row]:
             tally = Tally()
@@ -74,6 +83,19 @@ class Stages:
             f"Most often ({reasons.count(common)}): {common}. For example: {detail[:200]!r}. All are in "
             f"{self.run.path / 'failures.jsonl'}."
         )
+
+
+def _part(flows: Sequence[tuple[str, Flow[Any]]], most: int, kind: Callable[[str], str]) -> list[tuple[str, Flow[Any]]]:
+    """Return about `most` of the flows, spread evenly over those of each kind."""
+    kinds: dict[str, list[tuple[str, Flow[Any]]]] = {}
+    for flow in flows:
+        kinds.setdefault(kind(flow[0]), []).append(flow)
+    share = max(1, most // max(1, len(kinds)))
+    return [
+        those[at * len(those) // min(share, len(those))]
+        for those in kinds.values()
+        for at in range(min(share, len(those)))
+    ]
 
 
 def read_prompts(folder: Path, *names: str) -> dict[str, str]:

@@ -44,9 +44,23 @@ class Sampling:
     """Longest completion, in tokens, end-of-turn included."""
     seed: int = 0
     """A completion depends on the seed, the chat and the call's sample index, never on who shares its batch."""
+    stop: tuple[str, ...] = ()
+    """A completion ends before the first of these; it is no part of its text."""
+    log_prob: bool = False
+    """Whether to tell how likely the completion was."""
 
 
 Finish = Literal["stop", "length", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogProb:
+    """How likely a target is in a context."""
+
+    total: float
+    """Sum over the target's tokens, end-of-turn included, in nats (<= 0)."""
+    tokens: int
+    """Tokens summed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +74,8 @@ class Completion:
     """Tokens read for it; None where nobody said. Samples that shared one reading share its count."""
     completion_tokens: int | None = None
     """Tokens written, end-of-turn included; None where nobody said."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogProb:
-    """How likely a target is in a context."""
-
-    total: float
-    """Sum over the target's tokens, end-of-turn included, in nats (<= 0)."""
-    tokens: int
-    """Tokens summed over."""
+    log_prob: LogProb | None = None
+    """Of the tokens written, under the model as it is (temperature 1, whole vocabulary); None where not asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def scripted() -> Scripted:
         if length >= CONTEXT:
             raise RolloutError("context overflow", f"{length} tokens > {CONTEXT}")
         index = request.sample_index if request.sampling.temperature else 0
-        draw = random.Random(f"{request.chat}/{index}/{request.sampling}")
+        draw = random.Random(f"{request.chat}/{index}/{request.sampling.seed}/{request.sampling.temperature}")
         words = [draw.choice(WORDS) for _ in range(draw.randint(4, 9))]
         said, most = words[: request.sampling.max_tokens], request.sampling.max_tokens
         return Completion(" ".join(said), "length" if len(words) > most else "stop", length, len(said))
@@ -172,3 +173,23 @@ def test_a_text_too_long_to_score_fails_alone(engine: Any) -> None:
 def test_targets_must_be_as_many_as_chats(engine: Any) -> None:
     with pytest.raises(ValueError, match="argument 2"):
         engine.log_prob(CHATS, ["tea"])
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_a_completion_ends_before_a_stop_string(engine: Any, sampling: Sampling) -> None:
+    requests = [Request(chat, sampling, index) for chat in CHATS for index in range(3)]
+    whole = texts(engine, requests)
+    word = max((word for text in whole for word in text.split()), key=lambda word: sum(word in text for text in whole))
+    stopped = [replace(request, sampling=replace(sampling, stop=(word, "never said"))) for request in requests]
+    assert sum(word in text for text in whole) > 1
+    for text, reply in zip(whole, engine.generate(stopped), strict=True):
+        assert reply.text == text.partition(word)[0]
+        assert word not in text or reply.finish == "stop"
+
+
+def test_being_asked_how_likely_it_was_changes_no_completion(engine: Any) -> None:
+    plain = [Request(chat, SAMPLED, index) for chat in CHATS for index in range(3)]
+    asked = [replace(request, sampling=replace(SAMPLED, log_prob=True)) for request in plain]
+    silent = engine.generate(plain)
+    assert [replace(reply, log_prob=None) for reply in engine.generate(asked)] == silent
+    assert all(reply.log_prob is None for reply in silent)

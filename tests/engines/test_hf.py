@@ -21,6 +21,7 @@ from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.errors import EngineError
 from sparring.types import Chat, Completion, LogProb, Sampling, assistant, system, user
+from sparring.worlds import concierge
 from tests.tiny import TEMPLATES, tiny_model, tiny_tokenizer
 
 CHATS: list[Chat] = [
@@ -477,3 +478,15 @@ def test_random_chats_are_scored_in_order(engine: HF) -> None:
     pairs = [engine.template.target(chat, target) for chat, target in zip(chats, targets, strict=True)]
     expected = [log_softmax_by_hand(engine, context, target).sum() for context, target in pairs]
     assert totals(scores) == pytest.approx(expected, abs=2e-3)
+
+
+def test_how_likely_a_completion_was_is_what_a_scorer_says_of_it() -> None:
+    engine = HF(concierge.MODEL, device="cpu")
+    chat = [user("My name is Ada.\n\nWhere should we eat for a birthday?")]
+    sampling = Sampling(temperature=0.9, top_p=0.9, max_tokens=24, log_prob=True)
+    replies = engine.generate([Request(chat, sampling, index) for index in range(16)])
+    scores = engine.log_prob([chat] * 16, [reply.text for reply in replies])
+    for reply, score in zip(replies, scores, strict=True):
+        assert reply.finish == "stop"
+        assert reply.log_prob.tokens == score.tokens
+        assert reply.log_prob.total == pytest.approx(score.total, abs=1e-3)

@@ -19,7 +19,7 @@ import pytest
 from sparring.engines import awaited
 from sparring.engines.base import Request, Scorer, Served
 from sparring.engines.http import HTTP, seed_of
-from sparring.engines.replies import completions
+from sparring.engines.replies import completions, log_probs, summed
 from sparring.engines.template import Template
 from sparring.engines.wire import Unanswered, key_of, retry_after
 from sparring.errors import EngineError, RolloutError, ServerError
@@ -28,6 +28,7 @@ from tests.serving import Server, certificate, digest, likely, serving
 from tests.tiny import tiny_model
 
 DRAWN = Sampling(temperature=1.0, max_tokens=64, seed=3)
+USAGE = ("prompt_tokens", "completion_tokens")
 SECRET = "sk-very-secret-0123456789"
 
 
@@ -117,6 +118,11 @@ def test_what_is_sent_is_what_was_asked(server: Server, engines: Engines) -> Non
     assert 0 <= server.bodies[0]["seed"] < 2**31
 
 
+def test_what_goes_into_every_call_is_part_of_who_answers(server: Server, engines: Engines) -> None:
+    plain, bold, same = (engines(server, extra=extra) for extra in ({}, {"top_k": 7, "a": 1}, {"a": 1, "top_k": 7.0}))
+    assert plain.identity != bold.identity == same.identity
+
+
 def test_samples_with_gaps_are_asked_for_in_runs_of_at_most_128(server: Server, engines: Engines) -> None:
     engine = engines(server)
     requests = [Request([user("hello")], DRAWN, at) for at in (7, *range(200, 400), 8, 10)]
@@ -183,6 +189,18 @@ def test_tokens_that_nobody_counted_are_unknown(engines: Engines) -> None:
         assert [(r.prompt_tokens, r.completion_tokens) for r in replies if isinstance(r, Completion)] == [
             (None, None)
         ] * 2
+
+
+@pytest.mark.parametrize("count", [10**400, 2**53, -1, 1.5, True, "7", None])
+def test_a_count_of_tokens_that_can_be_none_is_unknown(count: Any) -> None:
+    reply = {"choices": [{"message": {"content": "tea"}}], "usage": dict.fromkeys(USAGE, count)}
+    assert completions(reply, 1) == [Completion("tea")]
+
+
+@pytest.mark.parametrize("value", [float("-inf"), float("nan"), None])
+def test_a_score_that_is_no_number_fails_alone_and_may_have_been_billed(value: float | None) -> None:
+    values = log_probs({"choices": [{"logprobs": {"token_logprobs": [None, -1.0, value]}}]}, [1, 2, 3])
+    assert values and isinstance(summed(values, 2), Unanswered)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +280,25 @@ def test_retry_after_is_read_in_both_forms() -> None:
     assert retry_after({}) is None
 
 
+@pytest.mark.parametrize("date", ["", "Mon, 01 Jan 2024 00:00:00 +99999999999999"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "Mon, 01 Jan 2024 9999999999999999999:00:00 GMT",
+    ],
+)
+def test_a_date_beyond_all_dates_is_no_date(said: str, date: str) -> None:
+    assert retry_after({"Retry-After": said, "Date": date}) is None
+
+
+@pytest.mark.parametrize("code", [500.0, "429:slow", "503 - busy", "overloaded"])
+def test_an_error_in_a_whole_answer_is_one_whatever_its_code_looks_like(code: Any, engines: Engines) -> None:
+    with serving(status=200, error={"code": code, "message": "not now"}, fail_next=1) as server:
+        assert texts(engines(server).generate(asked(1))) and server.posts == 2
+
+
 def test_a_used_up_quota_ends_the_run(engines: Engines) -> None:
     error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
     with serving(status=429, error=error) as server, pytest.raises(ServerError, match="quota"):
@@ -269,10 +306,10 @@ def test_a_used_up_quota_ends_the_run(engines: Engines) -> None:
     assert server.posts == 1
 
 
-def test_a_server_that_always_fails_is_tried_six_times(engines: Engines) -> None:
+def test_a_server_that_always_fails_is_tried_eight_times(engines: Engines) -> None:
     with serving(status=500, error={"message": "out of cheese"}) as server:
         error = failed(engines(server).generate(asked(1)))
-        assert server.posts == 6 and error.reason == "server error" and "500: out of cheese" in error.detail
+        assert server.posts == 8 and error.reason == "server error" and "500: out of cheese" in error.detail
         assert not isinstance(error, Unanswered), "an error status is not billed"
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +17,15 @@ from sparring.budget import Account, Budget
 from sparring.engines import awaited
 from sparring.engines.awaited import Awaited
 from sparring.engines.base import Permit, Request, freely
+from sparring.engines.http import HTTP
 from sparring.engines.kept import kept
 from sparring.engines.scripted import Scripted
-from sparring.errors import BudgetReached, RolloutError, ServerError
+from sparring.errors import BudgetReached, RolloutError, ServerError, SparringError
 from sparring.flow import Role, run
 from sparring.ledger import Ledger
+from sparring.ledger.writer import Writer
 from sparring.types import Chat, Completion, Failure, LogProb, Sampling, user
+from tests.serving import serving
 
 WARM = Sampling(temperature=1.0, max_tokens=50)
 CHAT: Chat = [user("hello")]
@@ -183,6 +191,143 @@ def test_a_sending_that_may_have_been_billed_is_a_row_of_its_own(account: Open) 
         ("connection dropped", True),
         ("", False),
     ]
+
+
+@pytest.mark.parametrize("bug", [KeyError("n"), asyncio.CancelledError()], ids=["bug", "cancelled"])
+def test_whatever_breaks_a_call_off_nobody_waits_for_it_for_ever(account: Open, bug: BaseException) -> None:
+    class Broken(Counting):
+        async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            await permit("")
+            await self.gate.wait()
+            raise bug
+
+    server, books = Broken(), account(budget="2calls")
+    engine = kept(server, books)
+    server.gate.clear()
+    waiting = [awaited.start(engine.answer(asked(0))) for _ in range(2)]
+    behind = awaited.start(kept(Counting(), books).answer(asked(*range(2))))
+    awaited.loop().call_soon_threadsafe(server.gate.set)
+    for one in waiting:
+        with pytest.raises((KeyError, CancelledError)):
+            one.result(10)
+    with pytest.raises(BudgetReached):  # and not for ever: what was broken off may have been billed
+        behind.result(10)
+    assert [row["may_be_billed"] for row in books.ledger.export()] == [True]
+    assert kept(Counting(), account("another")).generate(asked(0))
+
+
+def test_what_fails_before_it_is_sent_is_not_in_the_books(account: Open) -> None:
+    class Short(Counting):
+        async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            return [RolloutError("context overflow")] * len(requests)
+
+    books = account()
+    assert isinstance(kept(Short(), books).generate(asked(0))[0], RolloutError)
+    assert list(books.ledger.export()) == []
+
+
+def test_an_answer_that_cannot_be_put_on_file_is_told_and_asked_again(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    server, books = Counting(), account()
+    engine = kept(server, books)
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "_add_results", full)
+        with pytest.raises(SparringError, match="the disk is full"):
+            engine.generate(asked(0))
+    assert isinstance(awaited.start(engine.answer(asked(0))).result(10)[0], Completion)
+    assert books.under_way == 0 and books.totals()["oracle"]["lost"] == {"calls": 1}
+
+
+def test_the_same_call_with_another_limit_is_another_call_while_both_are_under_way(account: Open) -> None:
+    short, long = (asked(0, sampling=Sampling(max_tokens=limit))[0] for limit in (3, 50))
+    server = Counting()
+    engine = kept(server, account())
+    server.gate.clear()
+    waiting = [awaited.start(engine.answer([one])) for one in (short, long, short)]
+    awaited.loop().call_soon_threadsafe(server.gate.set)
+    assert all(one.result(10) for one in waiting) and len(server.calls) == 2
+
+    inner = Scripted(lambda request: "x" * request.sampling.max_tokens)
+    inner.identity, inner.rounding = "scripted", 0.0  # type: ignore[attr-defined]
+    assert [len(reply.text) for reply in kept(inner, account()).generate([short, long, short])] == [3, 50, 3]
+
+
+def test_a_score_that_is_no_number_is_not_kept(account: Open) -> None:
+    inner = Scripted(lambda request: "ok", score=lambda chat, target: float("nan"))
+    inner.identity, inner.rounding = "scripted", 0.0  # type: ignore[attr-defined]
+    books = account()
+    assert isnan(kept(inner, books).log_prob([CHAT], ["x"])[0].total)
+    assert [row["reason"] for row in books.ledger.export()] == ["not a number: nan nats"]
+
+
+def test_a_stop_waits_for_every_sending_also_where_another_one_has_failed(account: Open) -> None:
+    class Half(Counting):
+        def apart(self, requests: Sequence[Request]) -> list[list[int]]:
+            return [[at] for at in range(len(requests))]
+
+        async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            await permit("")
+            if requests[0].sample_index:
+                raise ServerError("not any more")
+            await asyncio.sleep(0.2)
+            return await super().answer(requests)
+
+    books = account()
+    with pytest.raises(ServerError, match="not any more"):
+        kept(Half(), books).generate(asked(0, 5))
+    assert books.under_way == 1
+    books.stop()
+    books.land(10)
+    assert [row["reply"] for row in books.ledger.export()] == [{"text": "hello 0"}, None]
+
+
+@pytest.mark.parametrize(
+    ("manners", "samples"),
+    [({"demands": "max_completion_tokens"}, 1), ({"no_fields": "n"}, 3), ({"most_n": 1}, 3)],
+    ids=["other name", "no n", "one for n"],
+)
+def test_a_call_sent_in_another_form_is_not_held_up_by_those_that_wait_for_what_it_holds(
+    account: Open, manners: dict[str, Any], samples: int
+) -> None:
+    requests = [asked(*range(samples), text=f"hello {n}") for n in range(6)]
+    with serving(latency=0.02, **manners) as server:
+        for budget in (f"{2 * samples}calls", None):
+            books = account(budget=budget)
+            engine = kept(HTTP([server.url], "test", concurrency=2), books)
+            for work in [awaited.start(engine.answer(group)) for group in requests]:
+                with contextlib.suppress(BudgetReached) if budget else contextlib.nullcontext():
+                    assert all(isinstance(reply, Completion) for reply in work.result(20))
+            assert budget is None or 0 < sum(server.books()["billed"].values()) <= 2 * samples
+            assert books.totals()["oracle"]["lost"] == {"calls": 0} and books.under_way == 0
+            engine.close()
+        billed = server.books()["billed"]
+    assert len(billed) == 6 * samples and set(billed.values()) == {1}
+
+
+def test_samples_that_came_are_on_file_also_where_another_one_of_the_group_fails(account: Open) -> None:
+    class OneByOne(Counting):
+        def apart(self, requests: Sequence[Request]) -> list[list[int]]:
+            return [[*range(len(requests))]] if not self.calls else [[at] for at in range(len(requests))]
+
+        async def send(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            await permit("")
+            if requests[0].sample_index == 2:
+                raise ServerError("not any more")
+            return await super().answer(requests[:1])
+
+    books, server = account(), OneByOne()
+    with pytest.raises(ServerError, match="not any more"):
+        kept(server, books).generate(asked(*range(4)))
+    books.stop()
+    books.land(10)
+    assert sorted(row["sample_index"] for row in books.ledger.export() if row["reply"]) == [0, 1, 3]
+    assert books.totals()["oracle"]["lost"] == {"calls": 0}
 
 
 def test_a_budget_pauses_the_run_and_a_larger_one_goes_on_from_there(account: Open) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
-from sparring.engines.vllm import RANKS, VLLM, Serving, command_of, open_vllm, option, options
+from sparring.engines.vllm import RANKS, VLLM, Serving, command_of, identity_of, open_vllm, option, options
 from sparring.errors import EngineError, RolloutError, ServerError
 from sparring.ledger import home
 from sparring.training.settings import LoRASettings, SFTSettings
@@ -152,6 +153,16 @@ def test_the_identity_follows_the_weights_and_not_their_place(tmp_path: Path, pr
     assert first == second != third and str(tmp_path) not in first
     for engine in engines:
         engine.close()
+
+
+def test_the_identity_follows_the_chat_template(tmp_path: Path) -> None:
+    here, there, edited = (tmp_path / name / "model" for name in ("here", "there", "edited"))
+    for folder in (here, there, edited):
+        shutil.copytree(concierge.MODEL, folder)
+    with (edited / "chat_template.jinja").open("a") as file:
+        file.write("{# edited #}")
+    first, second, third = (identity_of(str(folder), None, ()) for folder in (here, there, edited))
+    assert first == second != third
 
 
 @pytest.mark.parametrize(

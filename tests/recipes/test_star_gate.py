@@ -660,7 +660,8 @@ def test_a_trial_makes_a_part_of_every_stage_and_asks_only_what_the_run_will_ask
     settings = StarGate.model_validate(SETTINGS | {"rounds": 1})
     found = done(settings, Run(trial.folder))
     assert set(found) >= set(sizes(settings, TASKS))
-    assert len(trial.rows("situations.jsonl")) == len(trial.rows("round-1/conversations.jsonl")) == 3
+    assert [row["task"]["split"] for row in trial.rows("situations.jsonl")] == ["a", "b", "test"]
+    assert len(trial.rows("round-1/conversations.jsonl")) == 3
     asked = {(name, json.dumps(request.chat), request.sample_index) for name, request in whole.said}
     # Those of personas and oracle cost most; what m_1 says depends on what it was trained on.
     strong = [(name, request) for name, request in trial.said if name in ("toy:author", "toy:oracle")]

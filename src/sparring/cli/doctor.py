@@ -36,7 +36,7 @@ def doctor(setup: StarGateSetup, as_json: bool) -> int:
             max_lora_rank=settings.vllm.max_lora_rank if settings.policy.startswith("vllm:") else None,
         )
         findings = examine(plumbing)
-        missed = _listed(findings) if as_json or not sys.stdout.isatty() else _drawn(findings)
+        missed = _listed(findings) if as_json or not sys.stdout.isatty() else drawn(findings)
     return 1 if missed else 0
 
 
@@ -48,7 +48,7 @@ def _listed(findings: Iterator[Finding]) -> int:
     return missed
 
 
-def _drawn(findings: Iterator[Finding]) -> int:
+def drawn(findings: Iterator[Finding]) -> int:
     """Print each finding as it comes: names and addresses whole, what to do on a line of its own."""
     console, missed, skipped = Console(highlight=False), 0, 0
     with console.status("looking"):

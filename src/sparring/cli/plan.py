@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sparring.budget import Budget, price_of
 from sparring.cli.star_gate import StarGateSetup, done, sizes
+from sparring.engines import without_options
 from sparring.ledger import home
 from sparring.plan import NOTHING, Band, Line, Plan, Trial, estimate
 from sparring.report.terminal import narrator
@@ -39,7 +40,7 @@ def _tried(
     setup: StarGateSetup, out: Path, items: int, budget: Budget | None, as_json: bool
 ) -> tuple[Plan, dict[str, Any]]:
     trial = setup.trial()
-    prices = {role: price_of(engine.partition("#")[2] or engine) for role, engine in setup.engine_names().items()}
+    prices = {role: price_of(without_options(engine)) for role, engine in setup.engine_names().items()}
     with trial.open_run(out, "plan") as run:
         with trial.engines(run.id, budget) as engines, narrator(out, as_json, engines.billed) as tell:
 
@@ -57,9 +58,12 @@ def show(console: Console, setup: StarGateSetup, found: Plan, billed: dict[str, 
     """Print the plan: a line a role and round, then who the roles are, what each round takes, and what is unknown."""
     console.print("[bold]What the whole run would take, from a few of its own items[/]")
     console.print(_calls(found))
-    console.print(_engines(setup.engine_names(), found))
-    console.print(_rounds(found))
     names = setup.engine_names()
+    console.print(_engines(names, found))
+    console.print(_rounds(found))
+    if found.untried:
+        few = "the items were too few to make any: give a larger --items"
+        console.print(f"[bold red]Not in these figures[/], for {few}:", ", ".join(found.untried))
     unknown = {names[line.role] for line in found.lines if line.usd is None and line.role in names}
     for engine in sorted(unknown):
         model = engine.partition("#")[2] or engine
@@ -69,7 +73,7 @@ def show(console: Console, setup: StarGateSetup, found: Plan, billed: dict[str, 
         prices = [parts["billed_now"]["usd"] for parts in billed.values()]
         cost = "at a price unknown" if None in prices else f"for {sum(prices):.4f} USD"
         told = f"This estimate made {made:,} paid calls {cost}."
-        console.print(f"{told} Their answers are kept: the run will not pay for them again.")
+        console.print(f"{told} Their answers are kept: where the run asks the same, it does not pay again.")
 
 
 def _calls(found: Plan) -> Table:

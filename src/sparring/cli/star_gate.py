@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sparring.budget import Budget
-from sparring.engines import weights
+from sparring.engines import weights, without_options
 from sparring.files import Row, read_json, read_lines
 from sparring.opening import Engines, is_remote
 from sparring.recipes import star_gate as recipe
@@ -27,6 +27,8 @@ from sparring.worlds import World, model_of, world_of
 Tell = Callable[[dict[str, Any]], None]
 FREE = frozenset({"max_failed", "training.max_truncated", "training.rows_per_device", "vllm", "ledger"})
 """Settings with which a run may go on: they bound failures and memory or say where things run, and choose no result."""
+ENGINES = frozenset(f"roles.{name}.engine" for name in recipe.Roles.model_fields)
+"""So may engines' names, as long as the same model answers: `inputs` holds who that is."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class StarGateSetup:
         """Make the run's directory, or go on with it. Raises RunError where it is another run's."""
         record = self.settings.model_dump(mode="json") | {"inputs": self.inputs()}
         # What training was refused or failed with may be mended as long as nothing is trained.
-        free = FREE if any(out.glob("round-*/checkpoint")) else FREE | {"training"}
-        return Run.open(out, "star-gate", record, command, [self.settings.seed], free=free)
+        free = FREE | ENGINES | (set() if any(out.glob("round-*/checkpoint")) else {"training"})
+        return Run.open(out, "star-gate", record, command, [self.settings.seed], free=frozenset(free))
 
     def carry_out(self, run: Run, engines: Engines, tell: Tell, most: int | None = None) -> Row:
         """Run the recipe to its summary, every stage or (`most`) a part of each; one that is done is read."""
@@ -102,12 +104,15 @@ class StarGateSetup:
         loop = StarGateLoop.start(self.settings, run, engines, self.prompts, health, tell, most)
         return recipe.star_gate(loop, self.tasks, trainer(tell))
 
-    def inputs(self) -> dict[str, str | None]:
-        """Return digests of what the settings only name: edited prompts or tasks, other weights, make another run."""
+    def inputs(self) -> Row:
+        """Return what the settings only name: digests of tasks, prompts and weights, and who answers for each role."""
         rows = [(task.text, task.kind, task.split) for split in self.tasks.values() for task in split]
         contents = {"prompts": json.dumps(self.texts).encode(), "tasks": json.dumps(rows).encode()}
-        digests = {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
-        return digests | {"policy": weights.identity(model_of(self.settings.policy))}
+        found = {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
+        folder = Path(model_of(self.settings.policy)).expanduser()
+        if folder.is_dir():  # the weights of a Hub id are the Hub's to keep
+            found["policy"] = weights.digest(folder)
+        return {**found, "engines": {role: without_options(name) for role, name in self.engine_names().items()}}
 
 
 def sft_settings(training: Training) -> SFTSettings:

@@ -57,6 +57,12 @@ def trained(policy: str, checkpoint: Path) -> str:
     return f"{policy}@{checkpoint}" if policy.startswith("vllm:") else f"hf:{checkpoint}"
 
 
+def without_options(name: str) -> str:
+    """Return who answers, whatever the way there: of a pool the first server with the model, as its calls go by."""
+    servers, mark, model = name.partition("#")
+    return f"{servers.partition('?')[0].partition(',')[0]}#{model}" if mark else name
+
+
 def _nearest(kind: str, name: str) -> str:
     if Path(name).is_dir() or "/" in kind:
         return f"did you mean 'hf:{name}'?"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import cache
 from typing import Any, TypeVar
 
@@ -28,20 +28,9 @@ def loop() -> asyncio.AbstractEventLoop:
     return made
 
 
-_under_way: set[Future[Any]] = set()
-
-
 def start(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Hand a coroutine to the loop's thread."""
-    future = asyncio.run_coroutine_threadsafe(work, loop())
-    _under_way.add(future)
-    future.add_done_callback(_under_way.discard)
-    return future
-
-
-def land(seconds: float) -> None:
-    """Wait until all that is under way has ended, at most so long."""
-    wait(list(_under_way), seconds)
+    return asyncio.run_coroutine_threadsafe(work, loop())
 
 
 class Awaited:
@@ -55,6 +44,10 @@ class Awaited:
     def apart(self, requests: Sequence[Request]) -> list[list[int]]:
         """Return the places of requests alike in the groups in which they are sent."""
         return [list(range(len(requests)))] if requests else []
+
+    async def send(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+        """Send a group as one, and return the replies that came of it: to the first so many, and at least one."""
+        return await self.answer(requests, permit)
 
     async def score(self, chat: Chat, target: str, permit: Permit = freely) -> LogProb | RolloutError:
         """Return log p(target | chat), in nats."""

@@ -73,3 +73,9 @@ def alike(requests: Sequence[Request]) -> list[list[int]]:
     for at, request in enumerate(requests):
         groups.setdefault((said(request.chat), request.sampling), []).append(at)
     return list(groups.values())
+
+
+def stopped(text: str, stop: tuple[str, ...]) -> int | None:
+    """Return where the first of the `stop` strings begins in `text`; None where none is in it."""
+    found = [at for word in stop if (at := text.find(word)) >= 0]
+    return min(found, default=None)

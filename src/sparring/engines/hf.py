@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.engines import weights
-from sparring.engines.base import Request, said
+from sparring.engines.base import Request, said, stopped
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import EngineError, RolloutError
 from sparring.types import Chat, Completion, Finish, LogProb, Sampling
@@ -128,8 +128,11 @@ class HF:
             logits, mask = logits[chosen], mask[chosen]
         while True:
             tokens = _pick(logits, rows)
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                row.hear(token, self.ends)
+            likely = self._likely(logits, tokens, rows)
+            for row, token, nats in zip(rows, tokens.tolist(), likely, strict=True):
+                row.hear(token, self.ends, nats)
+                if row.sampling.stop and not row.ended and stopped(self._text(row), row.sampling.stop) is not None:
+                    row.ended, row.finish = True, "stop"
             speaking = [at for at, row in enumerate(rows) if not row.ended]
             if not speaking:
                 return
@@ -148,9 +151,21 @@ class HF:
         )
         return out.logits[:, -1].float()
 
+    def _likely(self, logits: torch.Tensor, tokens: torch.Tensor, rows: list[_Row]) -> list[float]:
+        """Return the log-prob of each row's token, where any row wants to know."""
+        if not any(row.sampling.log_prob for row in rows):
+            return [0.0] * len(rows)
+        return logits.log_softmax(dim=1).gather(1, tokens[:, None])[:, 0].tolist()
+
+    def _text(self, row: _Row) -> str:
+        return self.tokenizer.decode(row.said, skip_special_tokens=True)
+
     def _completion(self, row: _Row) -> Completion:
-        text = self.tokenizer.decode(row.said, skip_special_tokens=True)
-        return Completion(text, row.finish, len(row.ids), row.count)
+        text, finish = self._text(row), row.finish
+        if (end := stopped(text, row.sampling.stop)) is not None:
+            text, finish = text[:end], "stop"
+        log_prob = LogProb(row.nats, row.count) if row.sampling.log_prob else None
+        return Completion(text, finish, len(row.ids), row.count, log_prob)
 
     # Scoring
 
@@ -238,6 +253,8 @@ class _Row:
     limit: int
     said: list[int] = field(default_factory=lambda: list[int]())
     count: int = 0
+    nats: float = 0.0
+    """Log-prob of what was said, where that is wanted."""
     ended: bool = False
     finish: Finish = "stop"
 
@@ -245,10 +262,11 @@ class _Row:
         self.most = min(self.sampling.max_tokens, self.limit - len(self.ids))
         self.luck = self._luck() if self.sampling.temperature else None
 
-    def hear(self, token: int, ends: frozenset[int]) -> None:
+    def hear(self, token: int, ends: frozenset[int], nats: float) -> None:
         if self.ended:
             return
         self.count += 1
+        self.nats += nats
         if token in ends:
             self.ended = True
             return

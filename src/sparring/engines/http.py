@@ -3,9 +3,9 @@
     http://h1:8000/v1,http://h2:8000/v1?key=ENV_VAR&tokenizer=ID&concurrency=256&deadline=600#model
 
 `concurrency` is the largest number of calls at once for each endpoint, `deadline` the seconds that one sending may
-take. A refusal (429) delays a call and is no try; a server's failure is one of six; an endpoint that is gone hands its
-calls to the others, and is looked for in the background. Samples that differ in their index alone are asked for in one
-call, and sample i has the seed of the chat plus i, so a group of samples equals single ones (vLLM seeds them so).
+take. A refusal (429) delays a call and is no try; a server's failure is one of eight; an endpoint that is gone hands
+its calls to the others, and is looked for in the background. Samples that differ in their index alone are asked for in
+one call, and sample i has the seed of the chat plus i, so a group of samples equals single ones (vLLM seeds them so).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from weakref import finalize
@@ -28,6 +29,7 @@ from sparring.engines.pool import Endpoint, Pool, jitter
 from sparring.engines.replies import completions, copied, log_probs, summed
 from sparring.engines.wire import Gone, Key, Refused, Rejected, Stumbled, Unanswered, Wire, final, key_of
 from sparring.errors import EngineError, RolloutError
+from sparring.ledger import canonical
 from sparring.types import Chat, Completion, LogProb, Sampling
 
 if TYPE_CHECKING:
@@ -55,6 +57,19 @@ WAYS: tuple[Mapping[str, Any], ...] = (
     {"max_tokens": 1, "echo": True, "logprobs": 1},
 )
 """How servers are asked for the log-probs of a prompt: vLLM's own, then the older one, of which some demand a token."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a call keeps over all its sendings, however they differ."""
+
+    ticket: int
+    affinity: bytes
+    permit: Permit
+    sent: bool = False
+    """It was sent before: others may wait for what it holds, so it waits behind none of them."""
+    reason: str = ""
+    """Why its last sending came to nothing though it may have been billed."""
 
 
 class HTTP(Awaited):
@@ -131,7 +146,8 @@ class HTTP(Awaited):
     @property
     def identity(self) -> str:
         """Who answers, for the ledger. The first endpoint stands for the pool, so that a pool can grow in mid-run."""
-        behind = [part for part in (self.root, self.tokenizer) if part]
+        said = canonical(self.extra) if self.extra else None
+        behind = [part for part in (self.root, self.tokenizer, said) if part]
         return f"{next(iter(self.keys))}#{self.model}" + (f" ({', '.join(behind)})" if behind else "")
 
     def __repr__(self) -> str:
@@ -186,28 +202,35 @@ class HTTP(Awaited):
 
     async def _ask(self, first: Request, count: int, permit: Permit) -> list[Completion | RolloutError]:
         """Return samples first.sample_index, +1, ... of a chat; greedy ones are one, copied."""
+        turn = self._turn(first.chat, permit)
         if not first.sampling.temperature:
-            reply = (await self._samples(first, 0, 1, permit, ""))[0]
+            reply = (await self._samples(first, 0, 1, turn))[0]
             return [reply, *[copied(reply)] * (count - 1)]
-        replies = await self._samples(first, first.sample_index, count, permit, "")
-        if len(replies) < count:  # this server does not do `n`, or not as many
-            self._does_n = False
-            reason = f"{len(replies)} samples came of {count} that were asked for"
+        replies = await self._samples(first, first.sample_index, count, turn)
+        if len(replies) < count:
             rest = range(first.sample_index + len(replies), first.sample_index + count)
-            reasons = [reason, *[""] * len(rest)]  # one sending, so told once
-            works = [self._samples(first, at, 1, permit, why) for at, why in zip(rest, reasons, strict=False)]
+            works = [self._samples(first, at, 1, replace(turn)) for at in rest]
             replies += [one[0] for one in await _all(works)]
         return replies
 
-    async def _samples(
-        self, first: Request, index: int, count: int, permit: Permit, reason: str
-    ) -> list[Completion | RolloutError]:
-        affinity = _digest([message for message in first.chat[:2] if message["role"] != "assistant"])
+    async def send(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+        """Send a group (`apart`) as one call; fewer replies come of a server that does not do `n`, or not as many."""
+        first = requests[0]
+        if not first.sampling.temperature:
+            return await self._ask(first, len(requests), permit)
+        return await self._samples(first, first.sample_index, len(requests), self._turn(first.chat, permit))
+
+    def _turn(self, chat: Chat, permit: Permit) -> Turn:
+        affinity = _digest([message for message in chat[:2] if message["role"] != "assistant"])
+        return Turn(self.pool.ticket(), affinity, permit)
+
+    async def _samples(self, first: Request, index: int, count: int, turn: Turn) -> list[Completion | RolloutError]:
+        """Return samples index, index + 1, ... of a chat: so many, or fewer where the server gives fewer."""
         while True:
             count = count if self._does_n else 1
             body = self._body(first.chat, first.sampling, index, count)
             try:
-                reply = await self._call("/chat/completions", body, affinity, permit, reason)
+                reply = await self._call("/chat/completions", body, turn)
             except RolloutError as error:
                 return [error] * count
             except Rejected as rejected:
@@ -217,7 +240,9 @@ class HTTP(Awaited):
                 if isinstance(error, RolloutError):
                     return [error] * count
                 raise error from None
-            return completions(reply, count)
+            replies = completions(reply, count)
+            self._does_n = self._does_n and len(replies) == count
+            return replies
 
     def _body(self, chat: Chat, sampling: Sampling, index: int, count: int) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -257,15 +282,15 @@ class HTTP(Awaited):
         Raises EngineError where there is no tokenizer, or the server cannot tell log-probs of a prompt.
         """
         context, words = (await self._words()).target(chat, target)
-        affinity, reason = _digest(chat[:2]), ""
+        turn = Turn(self.pool.ticket(), _digest(chat[:2]), permit)
         while True:
             way = self._way
             body = {"model": self.model, "prompt": [*context, *words], "temperature": 0, **WAYS[way]}
             why = "its answer holds none"
             try:
-                reply = await self._call("/completions", body, affinity, permit, reason)
+                reply = await self._call("/completions", body, turn)
                 values = log_probs(reply, [*context, *words])
-                reason = "its answer held no log-probs"
+                turn.reason = "its answer held no log-probs"
             except RolloutError as error:
                 return error
             except Rejected as rejected:
@@ -274,7 +299,7 @@ class HTTP(Awaited):
                     if isinstance(error, RolloutError):
                         return error
                     raise error from None
-                values, reason, why = None, "", rejected.told.message
+                values, why = None, rejected.told.message
             if values is not None:
                 self._way_known = True
                 return summed(values, len(words))
@@ -292,16 +317,14 @@ class HTTP(Awaited):
 
     # Calls
 
-    async def _call(
-        self, path: str, body: Mapping[str, Any], affinity: bytes, permit: Permit, reason: str
-    ) -> dict[str, Any]:
+    async def _call(self, path: str, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
         """Send a call until it is answered, to whichever endpoint has a place. Raises Rejected, or what its end is."""
         data = json.dumps(body, separators=(",", ":")).encode()
-        ticket, tries, again = self.pool.ticket(), 0, False
+        tries = 0
         while True:
-            async with self.pool.place(ticket, affinity, again) as endpoint:
-                await self.pool.ask(endpoint, permit, reason)
-                sent, again, reason = self.pool.now(), True, ""
+            async with self.pool.place(turn.ticket, turn.affinity, turn.sent) as endpoint:
+                await self.pool.ask(endpoint, turn.permit, turn.reason)
+                sent, turn.sent, turn.reason = self.pool.now(), True, ""
                 try:
                     reply = await self._wire.post(endpoint.url, path, data, self.deadline)
                 except Refused as refused:
@@ -320,7 +343,7 @@ class HTTP(Awaited):
             if tries == TRIES:
                 error = Unanswered if stumble.may_be_billed else RolloutError
                 raise error("server error", f"{stumble.detail} (tried {TRIES} times)")
-            reason = stumble.detail if stumble.may_be_billed else ""
+            turn.reason = stumble.detail if stumble.may_be_billed else ""
             await asyncio.sleep(jitter(self.backoff, tries))
 
     def _slow(self, endpoint: Endpoint, sent: float, refused: Refused) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import isfinite
 from typing import Any, TypeVar, cast
 
 from sparring.budget import Account, Amount, Price, most, price_of
@@ -21,6 +22,10 @@ from sparring.types import Chat, Completion, LogProb
 Reply = TypeVar("Reply", Completion, LogProb)
 Pay = Callable[[Sequence[int], Permit], Awaitable[Sequence[Reply | RolloutError]]]
 """Is given the places of calls that are sent as one, and asks the engine for those."""
+
+
+Apart = Callable[[Sequence[int]], list[list[int]]]
+"""Is given places of calls, and returns them in the groups that are sent as one."""
 
 
 def kept(engine: Any, account: Account) -> Any:
@@ -46,6 +51,8 @@ def settled(reply: Completion | LogProb | RolloutError, price: Price | None) -> 
     """Return how a call ended, for the books; `usd` is None where its tokens or their price are unknown."""
     if isinstance(reply, RolloutError):
         return Settled(None, str(reply), may_be_billed=isinstance(reply, Unanswered))
+    if isinstance(reply, LogProb) and not isfinite(reply.total):
+        return Settled(None, f"not a number: {reply.total} nats")
     if isinstance(reply, LogProb) or reply.prompt_tokens is None or reply.completion_tokens is None:
         return Settled(reply)
     return Settled(reply, usd=price and price.usd(reply.prompt_tokens, reply.completion_tokens))
@@ -66,12 +73,20 @@ class _Over:
             close()
 
 
-def first_places(wanted: Sequence[Wanted], known: set[str]) -> dict[str, int]:
-    """Return where each call that is not known stands first, by key."""
-    places: dict[str, int] = {}
+Same = tuple[str, int | None]
+"""What calls share that may share an answer as it comes: with a longer limit another one may come."""
+
+
+def same(call: Wanted) -> Same:
+    return call.key, call.max_tokens
+
+
+def first_places(wanted: Sequence[Wanted], known: set[Same]) -> dict[Same, int]:
+    """Return where each call that is not known stands first."""
+    places: dict[Same, int] = {}
     for at, call in enumerate(wanted):
-        if call.key not in known:
-            places.setdefault(call.key, at)
+        if same(call) not in known:
+            places.setdefault(same(call), at)
     return places
 
 
@@ -83,15 +98,15 @@ class KeptServer(_Over, Awaited):
         model = self.identity.partition(" (")[0]  # a price is not of the weights behind a name
         account.check_price(model)
         self.price = price_of(model)
-        self.asking: dict[str, asyncio.Future[Any]] = {}
-        """What is under way, by key: the same call is not made twice."""
+        self.asking: dict[Same, asyncio.Future[Any]] = {}
+        """What is under way: the same call is not made twice."""
 
     def apart(self, requests: Sequence[Request]) -> list[list[int]]:
         return self.engine.apart(requests)
 
     async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
         def pay(places: Sequence[int], permit: Permit) -> Awaitable[list[Completion | RolloutError]]:
-            return self.engine.answer([requests[at] for at in places], permit)
+            return self.engine.send([requests[at] for at in places], permit)
 
         def apart(places: Sequence[int]) -> list[list[int]]:
             return [[places[at] for at in group] for group in self.apart([requests[at] for at in places])]
@@ -104,26 +119,34 @@ class KeptServer(_Over, Awaited):
 
         return (await self._once([score_wanted(self.identity, chat, target)], lambda places: [[*places]], pay))[0]
 
-    async def _once(
-        self, wanted: Sequence[Wanted], apart: Callable[[Sequence[int]], list[list[int]]], pay: Pay[Reply]
-    ) -> list[Reply | RolloutError]:
+    async def _once(self, wanted: Sequence[Wanted], apart: Apart, pay: Pay[Reply]) -> list[Reply | RolloutError]:
         # Nothing is awaited between the look and the note in `asking`: no call can slip in twice.
-        waiting = {call.key: self.asking[call.key] for call in wanted if call.key in self.asking}
-        others = [call for call in wanted if call.key not in waiting]
+        waiting = {same(call): self.asking[same(call)] for call in wanted if same(call) in self.asking}
+        others = [call for call in wanted if same(call) not in waiting]
         found = zip(others, self.account.ledger.find(others), strict=True)
-        replies: dict[str, Any] = {call.key: reply for call, reply in found if reply is not None}
+        replies: dict[Same, Any] = {same(call): reply for call, reply in found if reply is not None}
         missing = first_places(wanted, {*waiting, *replies})
-        for key in missing:
-            waiting[key] = self.asking[key] = asyncio.get_running_loop().create_future()
-        groups = apart(list(missing.values())) if missing else []
-        works = [self._pay([wanted[at] for at in group], group, pay) for group in groups]
-        await (asyncio.gather(*works) if len(works) > 1 else works[0]) if works else None
-        for key, answer in waiting.items():
-            replies[key] = await asyncio.shield(answer)
-        return [cast("Reply | RolloutError", replies[call.key]) for call in wanted]
+        for this in missing:
+            waiting[this] = self.asking[this] = asyncio.get_running_loop().create_future()
+        if missing:
+            await self._send(wanted, list(missing.values()), apart, pay)
+        for this, answer in waiting.items():
+            replies[this] = await asyncio.shield(answer)
+        return [cast("Reply | RolloutError", replies[same(call)]) for call in wanted]
 
-    async def _pay(self, wanted: list[Wanted], places: list[int], pay: Pay[Reply]) -> None:
-        """Ask for what nobody was asked yet, and tell all who want it meanwhile."""
+    async def _send(self, wanted: Sequence[Wanted], places: Sequence[int], apart: Apart, pay: Pay[Reply]) -> None:
+        """Ask for what nobody was asked yet, and then for what did not come of that."""
+
+        async def whole(group: list[int]) -> None:
+            left = await self._pay([wanted[at] for at in group], group, pay)
+            if left:
+                await self._send(wanted, left, apart, pay)
+
+        works = [whole(group) for group in apart(places)]
+        await (asyncio.gather(*works) if len(works) > 1 else works[0])
+
+    async def _pay(self, wanted: list[Wanted], places: list[int], pay: Pay[Reply]) -> list[int]:
+        """Send calls as one, and tell all who want them meanwhile; return the places to which no reply came."""
         rows: list[int] = []
         turn = asyncio.Lock()
 
@@ -131,22 +154,35 @@ class KeptServer(_Over, Awaited):
             nonlocal rows
             async with turn:
                 if reason:
-                    await self.account.end([(row, Settled(None, reason, may_be_billed=True)) for row in rows])
-                    rows = []
+                    lost, rows = rows, []
+                    await self.account.end([(row, Settled(None, reason, may_be_billed=True)) for row in lost])
                 rows = rows or await self.account.begin(wanted, reserved(wanted, self.price))
 
+        async def asked() -> list[Reply | RolloutError]:
+            try:
+                return list(await pay(places, permit))
+            except BaseException as error:
+                # What a bug or a cancellation broke off may have been billed.
+                why = Settled(None, str(error) or type(error).__name__, not isinstance(error, SparringError))
+                await self.account.end([(row, why) for row in rows])
+                raise
+
         try:
-            replies = list(await pay(places, permit))
-            await self.account.end([(r, settled(reply, self.price)) for r, reply in zip(rows, replies, strict=True)])
-        except SparringError as error:
-            await self.account.end([(row, Settled(None, str(error))) for row in rows])
+            replies = await asked()
+            if rows:  # else nothing was sent: it would not have fit
+                ended = [settled(reply, self.price) for reply in replies]
+                fewer = Settled(None, f"{len(replies)} samples came of {len(wanted)} that were asked for")
+                ended += [fewer] * (len(wanted) - len(replies))
+                await self.account.end(list(zip(rows, ended, strict=True)))
+        except BaseException as error:
             for call in wanted:
-                answer = self.asking.pop(call.key)
+                answer = self.asking.pop(same(call))
                 answer.set_exception(error)
                 answer.exception()  # told to whoever waits; nobody has to
             raise
-        for call, reply in zip(wanted, replies, strict=True):
-            self.asking.pop(call.key).set_result(reply)
+        for call, reply in zip(wanted, replies, strict=False):
+            self.asking.pop(same(call)).set_result(reply)
+        return places[len(replies) :]
 
 
 class KeptLocal(_Over):
@@ -172,7 +208,7 @@ class KeptLocal(_Over):
         self, wanted: Sequence[Wanted], make: Callable[[Sequence[int]], Sequence[Reply | RolloutError]]
     ) -> list[Reply | RolloutError]:
         found = self.account.ledger.find(wanted)
-        replies: dict[str, Any] = {call.key: reply for call, reply in zip(wanted, found, strict=True) if reply}
+        replies: dict[Same, Any] = {same(call): reply for call, reply in zip(wanted, found, strict=True) if reply}
         missing = first_places(wanted, set(replies))
         if missing:
             places = list(missing.values())
@@ -180,4 +216,4 @@ class KeptLocal(_Over):
             made = make(places)
             self.account.end_now([(row, settled(reply, None)) for row, reply in zip(rows, made, strict=True)])
             replies |= zip(missing, made, strict=True)
-        return [replies[call.key] for call in wanted]
+        return [replies[same(call)] for call in wanted]

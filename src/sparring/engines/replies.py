@@ -13,6 +13,8 @@ from sparring.types import Completion, Finish, LogProb
 
 FINISHES: dict[str, Finish] = {"length": "length", "max_tokens": "length", "content_filter": "refused"}
 """Every other reason to finish is a `stop`, if there are words."""
+MOST = 2**53
+"""No count is as large: what a server tells beyond is not known, and no price can be made of it."""
 
 
 def completions(reply: Mapping[str, Any], count: int) -> list[Completion | RolloutError]:
@@ -93,7 +95,7 @@ def summed(values: Sequence[float | None], target: int) -> LogProb | RolloutErro
     """Return the sum over the last `target` tokens."""
     last = [value for value in values[len(values) - target :] if value is not None]
     if len(last) < target:
-        return RolloutError("unreadable score", "the server gave a log-prob that is no finite number")
+        return Unanswered("unreadable score", "the server gave a log-prob that is no finite number")
     return LogProb(sum(last), target)
 
 
@@ -102,7 +104,7 @@ def _number(value: Any) -> float | None:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST else None
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from sparring.engines.base import Request
+from sparring.engines.base import Request, stopped
 from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, LogProb
 
@@ -43,4 +44,6 @@ class Scripted:
             reply = self.reply(request)
         except RolloutError as error:
             return error
-        return reply if isinstance(reply, Completion) else Completion(reply)
+        reply = reply if isinstance(reply, Completion) else Completion(reply)
+        end = stopped(reply.text, request.sampling.stop)
+        return reply if end is None else replace(reply, text=reply.text[:end], finish="stop")

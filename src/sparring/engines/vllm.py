@@ -16,9 +16,10 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sparring.engines import weights
 from sparring.engines.adapters import adapter_in, digest, layers_of, read_adapter
-from sparring.engines.base import Permit, Request
-from sparring.engines.http import HTTP, load_template, seed_of
+from sparring.engines.base import Request
+from sparring.engines.http import HTTP, Turn, load_template, seed_of
 from sparring.engines.process import Process, free_port
 from sparring.engines.template import Template
 from sparring.engines.wire import Rejected, final
@@ -210,9 +211,7 @@ class VLLM(HTTP):
         if not self.server.users:
             self.server.close()
 
-    async def _samples(
-        self, first: Request, index: int, count: int, permit: Permit, reason: str
-    ) -> list[Completion | RolloutError]:
+    async def _samples(self, first: Request, index: int, count: int, turn: Turn) -> list[Completion | RolloutError]:
         """Return samples index, index + 1, ... of a chat."""
         sampling = first.sampling
         body = {
@@ -227,7 +226,7 @@ class VLLM(HTTP):
             "return_token_ids": True,
         }
         try:
-            reply = await self._call("/completions", body, b"", permit, reason)
+            reply = await self._call("/completions", body, turn)
         except RolloutError as error:
             return [error] * count
         except Rejected as rejected:
@@ -243,13 +242,11 @@ class VLLM(HTTP):
         text = self._template.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
         return Completion(text, "stop" if ended else "length", usage["prompt_tokens"], len(ids))
 
-    async def _call(
-        self, path: str, body: Mapping[str, Any], affinity: bytes, permit: Permit, reason: str
-    ) -> dict[str, Any]:
+    async def _call(self, path: str, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
         limit, tokens = self.server.limit, len(body["prompt"])
         if tokens >= limit:  # vLLM wants room for a token to say, even to score
             raise RolloutError("context overflow", f"{tokens} tokens and one to say > {limit}, the context of {self!r}")
-        return await self.server.while_up(super()._call(path, body, affinity, permit, reason))
+        return await self.server.while_up(super()._call(path, body, turn))
 
 
 _servers: list[Server] = []
@@ -291,7 +288,8 @@ def _server(model: str, serving: Serving) -> Server:
 def identity_of(model: str, adapter: Path | None, arguments: Sequence[str]) -> str:
     """Return a name for what answers that changes with the weights, and not with where they lie."""
     folder = Path(model).expanduser()
-    parts = [f"vllm:{folder.resolve().name}#{digest(folder)}" if folder.is_dir() else f"vllm:{model}"]
+    known = weights.identity(model) or model
+    parts = [f"vllm:{folder.resolve().name}#{known}" if folder.is_dir() else f"vllm:{known}"]
     parts += [f"adapter#{digest(adapter)}"] if adapter else []
     return " ".join([*parts, *arguments])
 

@@ -185,7 +185,8 @@ class Wire:
             raise Stumbled(f"{url}{path}: {self.sketch(raw, body)}", may_be_billed=True)
         told = self.told(raw)
         if status == 200:  # some gateways say it in the body alone
-            status = int(told.code.split()[0]) if re.match(r"[45]\d\d\b", told.code) else 500
+            found = re.match(r"[45]\d\d\b", told.code, re.ASCII)
+            status = int(found[0]) if found else 500
         raise self._verdict(status, got, told, url)
 
     async def get(self, url: str, path: str, deadline: float) -> tuple[int, Any, bytes]:
@@ -295,11 +296,11 @@ def _until(date: str, today: str) -> float | None:
     """By the server's own clock, where it tells it."""
     try:
         then = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     try:
         now = parsedate_to_datetime(today)
-    except ValueError:
+    except (ValueError, OverflowError):
         now = datetime.now(UTC)
     return (_aware(then) - _aware(now)).total_seconds()
 

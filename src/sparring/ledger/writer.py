@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import sqlite3
 import threading
@@ -14,6 +15,11 @@ from typing import Any
 
 from sparring.errors import LedgerError
 from sparring.ledger.schema import INTENT, RESULT, opened, transaction, trouble
+
+log = logging.getLogger("sparring")
+
+WAITS = 10
+"""How often answers wait BUSY_SECONDS for another process's lock: they were paid for, and nobody else has them."""
 
 INSERT_INTENT = f"INSERT INTO calls ({', '.join(INTENT)}) VALUES ({', '.join('?' * len(INTENT))})"
 # Replaces nothing but a note that the call was lost, where its answer came after all.
@@ -91,7 +97,7 @@ class Writer:
         if not jobs:
             return
         try:
-            given = self._add_results(jobs) if are_results else self._add_intents(jobs)
+            given = self._keep_results(jobs) if are_results else self._add_intents(jobs)
         except sqlite3.Error as error:
             for job in jobs:
                 job.done.set_exception(trouble(self.path, error))
@@ -109,6 +115,17 @@ class Writer:
             rows = (row for job in jobs for row in job.rows)
             self.connection.executemany(INSERT_INTENT, ((at, *row) for at, row in enumerate(rows, first)))
         return given
+
+    def _keep_results(self, jobs: Sequence[_Job]) -> list[None]:
+        for _ in range(WAITS - 1):
+            try:
+                return self._add_results(jobs)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                answers = sum(len(job.rows) for job in jobs)
+                log.warning("%s is locked by another process: %d answers wait to be put on file", self.path, answers)
+        return self._add_results(jobs)
 
     def _add_results(self, jobs: Sequence[_Job]) -> list[None]:
         """Results were paid for: they are synced."""

@@ -105,7 +105,7 @@ def write_personas(
             first, second = random.Random(f"{seed}/{id}").sample(list(examples), 2)
             asked = render(prompt, example_1=first, example_2=second)
             flows.append((id, write_persona(id, len(flows), author, asked, taken)))
-    return [Persona(**row) for row in stages.roll_out("personas.jsonl", flows, asdict)]
+    return [Persona(**row) for row in stages.roll_out("personas.jsonl", flows, asdict, split_of)]
 
 
 def persona_ids(split: Split, count: int) -> list[str]:
@@ -113,10 +113,15 @@ def persona_ids(split: Split, count: int) -> list[str]:
     return [f"persona-{split}-{n + 1}" for n in range(count)]
 
 
+def split_of(id: str) -> str:
+    """Return the split that a persona's id names, alone or as the last word of a situation's id."""
+    return id.split()[-1].split("-")[1]
+
+
 def check_personas(stages: Stages, personas: Sequence[Persona], oracle: Role, prompt: str) -> list[Persona]:
     """Return the personas that the oracle's provider will talk about."""
     flows = [(persona.id, check_content(persona, oracle, prompt)) for persona in personas]
-    return [Persona(**row) for row in stages.roll_out("personas-checked.jsonl", flows, asdict)]
+    return [Persona(**row) for row in stages.roll_out("personas-checked.jsonl", flows, asdict, split_of)]
 
 
 def answer_tasks(
@@ -130,7 +135,8 @@ def answer_tasks(
         if persona.id.startswith(f"persona-{split}-")
         for task in tasks[split]
     ]
-    situations = [Situation.from_row(row) for row in stages.roll_out("situations.jsonl", flows, Situation.row)]
+    rows = stages.roll_out("situations.jsonl", flows, Situation.row, split_of)
+    situations = [Situation.from_row(row) for row in rows]
     return {split: [s for s in situations if s.task.split == split] for split in SPLITS}
 
 
