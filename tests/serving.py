@@ -233,10 +233,14 @@ class Server:
     def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
         count = min(body.get("n", 1), self.manners.most_n)
         texts = [self.manners.reply(body, body.get("seed", 0) + at) for at in range(count)]
-        choices = [
+        choices: list[dict[str, Any]] = [
             {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": self.manners.finish}
             for at, text in enumerate(texts)
         ]
+        if body.get("logprobs"):
+            for choice, text in zip(choices, texts, strict=True):
+                told = [{"token": word, "logprob": -0.5} for word in [*text.split(), ""]]
+                choice["logprobs"] = {"content": told}
         written = sum(len(text.split()) + 1 for text in texts)
         usage = {"prompt_tokens": _length(body), "completion_tokens": written, "total_tokens": _length(body) + written}
         return {"id": "x", "choices": choices, **({"usage": usage} if self.manners.usage else {})}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from pathlib import Path
 
@@ -107,15 +106,18 @@ def test_a_server_that_turns_us_away_in_the_middle_ends_the_run_and_keeps_what_w
     assert len(answered) == served >= 20
 
 
-def test_ctrl_c_lets_what_is_under_way_land_and_sends_nothing_more(server: Server, home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_lets_what_is_under_way_land_and_sends_nothing_more(
+    server: Server, home: Path, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
     server.manners.latency = 0.5
     with start(tmp_path, "run", "star-gate", *PLAYED, f"roles.oracle.engine={server.url}?concurrency=8#test") as run:
         while server.books()["posts"] < 20:
             assert run.poll() is None, run.communicate()
             time.sleep(0.05)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(sent)
         _, err = run.communicate(timeout=60)
-    assert run.returncode == 130
+    assert run.returncode == status
     assert "waiting for" in err and "Traceback" not in err
     books = server.books()
     assert books["posts"] <= 32 and not books["late"]

@@ -118,6 +118,21 @@ def test_what_is_sent_is_what_was_asked(server: Server, engines: Engines) -> Non
     assert 0 <= server.bodies[0]["seed"] < 2**31
 
 
+def test_a_reply_ends_before_a_stop_string_and_says_how_likely_it_was(server: Server, engines: Engines) -> None:
+    engine = engines(server)
+    plain = Request([user("hello")], Sampling(1.0, max_tokens=20))
+    (whole,) = engine.generate([plain])
+    word = whole.text.split()[1]
+    asked = Sampling(1.0, max_tokens=20, stop=(word, "never said"), log_prob=True)
+    (reply,) = engine.generate([Request(plain.chat, asked)])
+    assert (reply.text, reply.finish) == (whole.text.partition(word)[0], "stop")
+    tokens = len(whole.text.split()) + 1
+    assert reply.log_prob == LogProb(-0.5 * tokens, tokens)
+    assert whole.log_prob is None
+    assert server.bodies[-1]["stop"] == [word, "never said"] and server.bodies[-1]["logprobs"] is True
+    assert not {"stop", "logprobs"} & set(server.bodies[-2])
+
+
 def test_what_goes_into_every_call_is_part_of_who_answers(server: Server, engines: Engines) -> None:
     plain, bold, same = (engines(server, extra=extra) for extra in ({}, {"top_k": 7, "a": 1}, {"a": 1, "top_k": 7.0}))
     assert plain.identity != bold.identity == same.identity

@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,24 @@ def test_a_budget_pauses_the_run_and_a_larger_one_goes_on_from_there(account: Op
     role = Role("oracle", kept(server, account(budget="10calls")), WARM)
     assert len(run((str(n), role.say([user(f"task {n}")])) for n in range(10))) == 10
     assert len(server.calls) == 10
+
+
+def test_calls_that_stop_elsewhere_or_ask_how_likely_are_other_calls(account: Open) -> None:
+    server = Counting()
+    engine = kept(server, account())
+    for sampling in (WARM, replace(WARM, stop=("x",)), replace(WARM, log_prob=True)):
+        for _ in range(2):
+            engine.generate(asked(0, sampling=sampling))
+    assert len(server.calls) == 3
+
+
+def test_how_likely_an_answer_was_is_kept_with_it(account: Open) -> None:
+    class Telling(Counting):
+        async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            replies = await super().answer(requests, permit)
+            return [replace(reply, log_prob=LogProb(-3.0, 2)) for reply in replies]  # type: ignore[type-var]
+
+    engine = kept(Telling(), account())
+    first = engine.generate(asked(0, sampling=replace(WARM, log_prob=True)))
+    assert engine.generate(asked(0, sampling=replace(WARM, log_prob=True))) == first
+    assert first[0].log_prob == LogProb(-3.0, 2)

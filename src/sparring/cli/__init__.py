@@ -5,14 +5,15 @@ sparring score FILE.jsonl --model ENGINE
 sparring ledger stats | export | gc
 sparring world build NAME
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 stopped by Ctrl-C. On a terminal progress is
-drawn; elsewhere it is one JSON object a line.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 or 143 stopped by Ctrl-C or SIGTERM. On a
+terminal progress is drawn; elsewhere it is one JSON object a line.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterable
@@ -39,7 +40,7 @@ Ceiling = Annotated[str | None, typer.Option("--budget", help="Ceiling: 20usd, 2
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, also on a terminal.")]
 
 
-EXITS = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 stopped by Ctrl-C."
+EXITS = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 or 143 stopped by Ctrl-C or SIGTERM."
 
 
 @app.callback(epilog=EXITS)
@@ -135,14 +136,25 @@ def build_world(
     typer.echo(json.dumps(measured))
 
 
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM, as schedulers send it: the command ends as by Ctrl-C."""
+
+
 @contextmanager
 def stoppable(kept: str) -> Generator[None]:
-    """Answer Ctrl-C with one line, which says what is `kept`, and exit status 130."""
+    """Answer Ctrl-C or SIGTERM with one line, which says what is `kept`, and exit status 130 or 143."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         typer.echo(f"sparring: stopped; {kept}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def known(recipe: str) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from sparring.errors import RolloutError
@@ -79,3 +79,9 @@ def stopped(text: str, stop: tuple[str, ...]) -> int | None:
     """Return where the first of the `stop` strings begins in `text`; None where none is in it."""
     found = [at for word in stop if (at := text.find(word)) >= 0]
     return min(found, default=None)
+
+
+def cut(reply: Completion, stop: tuple[str, ...]) -> Completion:
+    """Return a completion that ends before the first of the `stop` strings."""
+    end = stopped(reply.text, stop)
+    return reply if end is None else replace(reply, text=reply.text[:end], finish="stop")

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.engines import weights
-from sparring.engines.base import Request, said, stopped
+from sparring.engines.base import Request, cut, said, stopped
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import EngineError, RolloutError
 from sparring.types import Chat, Completion, Finish, LogProb, Sampling
@@ -161,11 +161,9 @@ class HF:
         return self.tokenizer.decode(row.said, skip_special_tokens=True)
 
     def _completion(self, row: _Row) -> Completion:
-        text, finish = self._text(row), row.finish
-        if (end := stopped(text, row.sampling.stop)) is not None:
-            text, finish = text[:end], "stop"
         log_prob = LogProb(row.nats, row.count) if row.sampling.log_prob else None
-        return Completion(text, finish, len(row.ids), row.count, log_prob)
+        whole = Completion(self._text(row), row.finish, len(row.ids), row.count, log_prob)
+        return cut(whole, row.sampling.stop)
 
     # Scoring
 

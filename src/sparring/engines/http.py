@@ -23,7 +23,7 @@ from weakref import finalize
 
 from sparring.engines import awaited
 from sparring.engines.awaited import Awaited
-from sparring.engines.base import Permit, Request, freely
+from sparring.engines.base import Permit, Request, cut, freely
 from sparring.engines.door import Door, checked_url, number, options_of
 from sparring.engines.pool import Endpoint, Pool, jitter
 from sparring.engines.replies import completions, copied, log_probs, summed
@@ -242,7 +242,7 @@ class HTTP(Awaited):
                 raise error from None
             replies = completions(reply, count)
             self._does_n = self._does_n and len(replies) == count
-            return replies
+            return [cut(r, first.sampling.stop) if isinstance(r, Completion) else r for r in replies]
 
     def _body(self, chat: Chat, sampling: Sampling, index: int, count: int) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -253,6 +253,8 @@ class HTTP(Awaited):
             self._limit_field: sampling.max_tokens,
             "seed": seed_of(chat, sampling) + index,
             **({"n": count} if count > 1 else {}),
+            **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"logprobs": True} if sampling.log_prob else {}),
             **self.extra,
         }
         return {name: value for name, value in body.items() if name not in self._unknown}

@@ -37,7 +37,8 @@ def completion_wanted(model: str, request: Request) -> Wanted:
     """Return a request as the ledger knows it."""
     sampling = request.sampling
     drawn = {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
-    asked = {"messages": request.chat, "temperature": sampling.temperature, **drawn}
+    more = {name: value for name in ("stop", "log_prob") if (value := getattr(sampling, name))}
+    asked = {"messages": request.chat, "temperature": sampling.temperature, **drawn, **more}
     index = request.sample_index if sampling.temperature else 0
     return Wanted("completion", model, asked, index, sampling.max_tokens, request.role)
 

@@ -52,7 +52,14 @@ def _completion(choice: Mapping[str, Any], read: int | None, written: int | None
     finish = FINISHES.get(reason, "stop") if isinstance(reason, str) else "stop"
     if not text and finish == "stop" and reason != "stop":
         return Unanswered("no reply", f"no words, and finish_reason is {str(reason)[:40]!r}")
-    return Completion(text, "refused" if refusal else finish, read, written)
+    return Completion(text, "refused" if refusal else finish, read, written, _likely(choice))
+
+
+def _likely(choice: Mapping[str, Any]) -> LogProb | None:
+    """Return the log-prob of what was said, over the tokens that the server tells of; None where it tells of none."""
+    values = [_number(_dict(token).get("logprob")) for token in _list(_dict(choice.get("logprobs")).get("content"))]
+    known = [value for value in values if value is not None]
+    return LogProb(sum(known), len(known)) if known and len(known) == len(values) else None
 
 
 def _text(content: Any) -> str:

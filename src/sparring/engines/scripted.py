@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from sparring.engines.base import Request, stopped
+from sparring.engines.base import Request, cut
 from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, LogProb
 
@@ -44,6 +43,4 @@ class Scripted:
             reply = self.reply(request)
         except RolloutError as error:
             return error
-        reply = reply if isinstance(reply, Completion) else Completion(reply)
-        end = stopped(reply.text, request.sampling.stop)
-        return reply if end is None else replace(reply, text=reply.text[:end], finish="stop")
+        return cut(reply if isinstance(reply, Completion) else Completion(reply), request.sampling.stop)

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 
 from sparring.engines import weights
 from sparring.engines.adapters import adapter_in, digest, layers_of, read_adapter
-from sparring.engines.base import Request
+from sparring.engines.base import Request, cut
 from sparring.engines.http import HTTP, Turn, load_template, seed_of
 from sparring.engines.process import Process, free_port
 from sparring.engines.template import Template
 from sparring.engines.wire import Rejected, final
 from sparring.errors import EngineError, RolloutError, ServerError, SparringError
-from sparring.types import Completion
+from sparring.types import Completion, LogProb
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Bounds on the rank of adapters that vLLM knows (`MaxLoRARanks`)."""
@@ -224,6 +224,8 @@ class VLLM(HTTP):
             "n": count,
             "stop_token_ids": self._stops,
             "return_token_ids": True,
+            **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"logprobs": 0} if sampling.log_prob else {}),  # 0 others beside the token that was drawn
         }
         try:
             reply = await self._call("/completions", body, turn)
@@ -234,13 +236,15 @@ class VLLM(HTTP):
             if isinstance(error, RolloutError):
                 return [error] * count
             raise error from None
-        return [self._completion(choice, reply["usage"]) for choice in reply["choices"]]
+        return [cut(self._completion(choice, reply["usage"]), sampling.stop) for choice in reply["choices"]]
 
     def _completion(self, choice: Mapping[str, Any], usage: Mapping[str, int]) -> Completion:
         ids: list[int] = choice["token_ids"]
         ended = bool(ids) and ids[-1] in self._template.ends
         text = self._template.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
-        return Completion(text, "stop" if ended else "length", usage["prompt_tokens"], len(ids))
+        told = choice.get("logprobs")
+        log_prob = LogProb(sum(told["token_logprobs"]), len(ids)) if told else None
+        return Completion(text, "stop" if ended else "length", usage["prompt_tokens"], len(ids), log_prob)
 
     async def _call(self, path: str, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
         limit, tokens = self.server.limit, len(body["prompt"])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -214,7 +215,14 @@ class Ledger:
             longest = max_tokens if completion_tokens is None else completion_tokens
             fits = call.max_tokens is None or (longest is not None and longest <= call.max_tokens)
             if fits and _is_usable(finish, reply):
-                return Completion(reply["text"], finish, prompt_tokens, completion_tokens)
+                likely = reply.get("log_prob")
+                return Completion(
+                    reply["text"],
+                    finish,
+                    prompt_tokens,
+                    completion_tokens,
+                    likely and LogProb(likely["total"], likely["tokens"]),
+                )
         return None
 
     def _usable(self, finish: str | None, reply: str | None) -> bool:
@@ -238,7 +246,8 @@ def _result(settled: Settled) -> tuple[Any, ...]:
     match settled.reply:
         case Completion() as reply:
             counts = (_count(reply.prompt_tokens), _count(reply.completion_tokens))
-            return (canonical({"text": reply.text}), reply.finish, *counts, *said)
+            likely = {"log_prob": asdict(reply.log_prob)} if reply.log_prob else {}
+            return (canonical({"text": reply.text, **likely}), reply.finish, *counts, *said)
         case LogProb() as reply:
             return (encode({"total": reply.total, "tokens": reply.tokens}), None, None, None, *said)
         case None:
