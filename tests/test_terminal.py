@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from sparring.cli.doctor import drawn
-from sparring.cli.plan import charged, show
+from sparring.cli.plan import show
 from sparring.doctor import Finding
+from sparring.engines import without_options
 from sparring.ledger import Ledger
 from sparring.plan import Band, Line, Plan, Trial, estimate
 from sparring.prices import price_table
@@ -128,8 +129,8 @@ def test_a_plan_says_which_price_is_unknown_and_where_to_put_it(
 
 
 def test_a_price_for_one_server_of_a_pool_is_the_one_that_the_bill_goes_by() -> None:
-    assert charged(SERVER) == "http://a-rather-long-name.of-a-host.example:8000/v1#org/model"
-    assert charged("hf:org/base") == "hf:org/base"
+    assert without_options(SERVER) == "http://a-rather-long-name.of-a-host.example:8000/v1#org/model"
+    assert without_options("hf:org/base") == "hf:org/base"
 
 
 # The doctor
