@@ -21,8 +21,9 @@ import torch
 
 from bench.alternate import compare
 from bench.rollouts import converse
-from sparring.engines.base import Permit, Scorer
+from sparring.engines.base import Scorer
 from sparring.engines.hf import HF
+from sparring.engines.http import Turn
 from sparring.engines.vllm import VLLM, Serving, open_vllm
 from sparring.flow import Role, run
 from sparring.training.settings import LoRASettings, SFTSettings
@@ -54,12 +55,10 @@ class Recording(VLLM):
 
     sent: list[Mapping[str, Any]] | None = None
 
-    async def _call(
-        self, path: str, body: Mapping[str, Any], affinity: bytes, permit: Permit, reason: str
-    ) -> dict[str, Any]:
+    async def _call(self, path: str, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
         if self.sent is not None:
             self.sent.append(body)
-        return await super()._call(path, body, affinity, permit, reason)
+        return await super()._call(path, body, turn)
 
 
 def adapter(base: Path, folder: Path, tasks: Sequence[str]) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
+from bench.vllm import PYTHON, SERVING
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.engines.vllm import RANKS, VLLM, Serving, command_of, identity_of, open_vllm, option, options
@@ -27,23 +28,11 @@ from sparring.worlds.concierge import language
 from tests.processes import PRETENDER, facts, gone, members
 from tests.servable import servable
 
-PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
 TASKS = [row["text"] for row in language.tasks()]
 FOOD = "What kind of food do you like?"
 
 PRETENDING = Serving(command=(sys.executable, str(PRETENDER), "serve"), startup=60)
-REAL = Serving(
-    command=(str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"),
-    # With its prefill cut up, vLLM 0.32 on a CPU dies of the first sample that has a seed.
-    arguments=("--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill"),
-    environment={
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": "1",
-        "TORCHDYNAMO_DISABLE": "1",  # else the first prompt log-probs wait 20 s for a compiler
-    },
-    max_lora_rank=4,
-)
+REAL = replace(SERVING, max_lora_rank=4)
 """As on two cores that are shared."""
 
 
