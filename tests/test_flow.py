@@ -143,6 +143,23 @@ def test_every_call_to_a_server_is_under_way_at_once() -> None:
     assert run((str(n), asking(asker, str(n))) for n in range(300)) == [["ok"]] * 300
 
 
+def test_a_server_is_handed_no_more_calls_than_it_is_worth() -> None:
+    class Small(Remote):
+        batch_size = 4
+        under_way = most = 0
+
+        async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
+            self.under_way += len(requests)
+            self.most = max(self.most, self.under_way)
+            await asyncio.sleep(0.001)
+            self.under_way -= len(requests)
+            return [Completion("ok") for _ in requests]
+
+    engine = Small()
+    run((str(n), asking(Role("asker", engine), str(n), f"{n} again")) for n in range(40))
+    assert engine.most == 4
+
+
 def test_samples_of_one_chat_go_to_a_server_as_one_call() -> None:
     engine = Remote()
     role = Role("asker", engine, Sampling(temperature=1))

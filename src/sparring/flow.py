@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
 from sparring.engines import awaited, base
-from sparring.engines.base import Request, Served, alike
+from sparring.engines.base import Request, Served, is_alike
 from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, Failure, Sampling, system
 
@@ -166,6 +166,16 @@ class _Queue:
 
     engine: base.Generator
     waiting: deque[tuple[_Node[Any], Request]] = field(default_factory=lambda: deque[tuple[_Node[Any], Request]]())
+    running: int = 0
+    """Its calls that are under way."""
+
+    def take(self) -> list[tuple[_Node[Any], Request]]:
+        """Take the next call, with those behind it that differ in their sample alone."""
+        taken = [self.waiting.popleft()]
+        first = taken[0][1]
+        while self.waiting and is_alike(self.waiting[0][1], first):
+            taken.append(self.waiting.popleft())
+        return taken
 
 
 class _Driver:
@@ -178,7 +188,7 @@ class _Driver:
         self.served: dict[int, _Queue] = {}
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sparring-lane")
         self.lane_busy = False
-        self.finished: SimpleQueue[tuple[bool, list[tuple[_Node[Any], Request]], Future[Any]]] = SimpleQueue()
+        self.finished: SimpleQueue[tuple[_Queue, list[tuple[_Node[Any], Request]], Future[Any]]] = SimpleQueue()
         self.running = 0
         self.open = 0
         self.done = 0
@@ -254,31 +264,30 @@ class _Driver:
     def _dispatch(self) -> None:
         """Hand over what can be handed over: nothing is ready, so no batch can grow before a reply is in."""
         for queue in self.served.values():
-            taken = list(queue.waiting)
-            queue.waiting.clear()
-            for group in alike([request for _, request in taken]):
-                self._send(queue, [taken[at] for at in group])
+            # No more than it is worth: thousands of calls that begin in the loop hold up those that are being answered.
+            while queue.waiting and queue.running < queue.engine.batch_size:
+                taken = queue.take()
+                answer = cast(Served, queue.engine).answer([request for _, request in taken])
+                self._watch(awaited.start(answer), queue, taken)
         full = [queue for queue in self.local.values() if queue.waiting]
         if full and not self.lane_busy:
             queue = max(full, key=lambda q: len(q.waiting) / q.engine.batch_size)
             taken = [queue.waiting.popleft() for _ in range(min(queue.engine.batch_size, len(queue.waiting)))]
             self.lane_busy = True
-            self._watch(self.lane.submit(queue.engine.generate, [request for _, request in taken]), taken, local=True)
+            self._watch(self.lane.submit(queue.engine.generate, [request for _, request in taken]), queue, taken)
 
-    def _send(self, queue: _Queue, taken: list[tuple[_Node[Any], Request]]) -> None:
-        engine = cast(Served, queue.engine)
-        self._watch(awaited.start(engine.answer([request for _, request in taken])), taken, local=False)
-
-    def _watch(self, batch: Future[Any], taken: list[tuple[_Node[Any], Request]], local: bool) -> None:
+    def _watch(self, batch: Future[Any], queue: _Queue, taken: list[tuple[_Node[Any], Request]]) -> None:
         self.running += 1
-        batch.add_done_callback(lambda done: self.finished.put((local, taken, done)))
+        queue.running += len(taken)
+        batch.add_done_callback(lambda done: self.finished.put((queue, taken, done)))
 
     def _collect(self) -> None:
         """Wait for a batch, and for every other that has ended by then."""
         while True:
-            local, taken, batch = self.finished.get()
+            queue, taken, batch = self.finished.get()
             self.running -= 1
-            self.lane_busy = self.lane_busy and not local
+            queue.running -= len(taken)
+            self.lane_busy = self.lane_busy and id(queue.engine) not in self.local
             for (node, request), reply in zip(taken, batch.result(), strict=True):
                 self.tally.add(request.role, reply)
                 self.ready.append((node, reply))

@@ -36,7 +36,8 @@ def start(work: Coroutine[Any, Any, T]) -> Future[T]:
 class Awaited:
     """Base of engines on servers: from one awaited answer, the batches that everybody else asks for."""
 
-    batch_size = 1
+    batch_size: int = 1024
+    """Calls under way that are worth it."""
 
     async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
         raise NotImplementedError

@@ -28,7 +28,7 @@ class Generator(Protocol):
     """Continues chats."""
 
     batch_size: int
-    """Most requests that are worth handing over at once to an engine in this process."""
+    """Most requests that are worth handing over: at once to an engine in this process, under way at a server."""
 
     def generate(self, requests: Sequence[Request]) -> list[Completion | RolloutError]:
         """Return one completion a request, in order; a request that cannot be served gives its error instead."""
@@ -46,7 +46,7 @@ async def freely(reason: str) -> None:
 
 @runtime_checkable
 class Served(Generator, Protocol):
-    """A Generator that waits for somebody else's machine: any number of its calls may be under way at once."""
+    """A Generator that waits for another machine: many of its calls may be under way at once."""
 
     async def answer(self, requests: Sequence[Request], permit: Permit = freely) -> list[Completion | RolloutError]:
         """Return the completions of requests that differ in nothing but `sample_index`, in order."""
@@ -67,8 +67,13 @@ def said(chat: Chat) -> tuple[tuple[str, str], ...]:
     return tuple((message["role"], message["content"]) for message in chat)
 
 
+def is_alike(one: Request, other: Request) -> bool:
+    """Tell whether requests differ in nothing but `sample_index`."""
+    return one.sampling == other.sampling and one.chat == other.chat
+
+
 def alike(requests: Sequence[Request]) -> list[list[int]]:
-    """Return the places of requests in groups that differ in nothing but `sample_index`."""
+    """Return the places of requests in groups of those that are alike."""
     groups: dict[object, list[int]] = {}
     for at, request in enumerate(requests):
         groups.setdefault((said(request.chat), request.sampling), []).append(at)

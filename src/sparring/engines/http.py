@@ -108,6 +108,7 @@ class HTTP(Awaited):
         self.extra = dict(extra or {})
         self.keys = {url: key_of(url, key) for url in urls}
         self.pool = Pool(urls, concurrency, patience, backoff)
+        self.batch_size = 2 * concurrency * len(urls)  # while some are answered, as many get ready
         self.template = template
         self.root: str | None = None
         """Where the server has the model from, if it says so once opened."""

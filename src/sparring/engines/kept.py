@@ -96,6 +96,7 @@ class KeptServer(_Over, Awaited):
 
     def __init__(self, engine: Any, account: Account):
         self.engine, self.account, self.identity, self.rounding = engine, account, engine.identity, engine.rounding
+        self.batch_size = engine.batch_size
         model = self.identity.partition(" (")[0]  # a price is not of the weights behind a name
         account.check_price(model)
         self.price = price_of(model)
