@@ -64,6 +64,8 @@ class Manners:
     """What /models says the model is made from."""
     latency: float = 0.0
     """Seconds until an answer."""
+    spread: float = 0.0
+    """Answers take from latency * (1 - spread) to latency * (1 + spread), all alike."""
     room: int = 10**9
     """Calls at once; a further one gets a 429."""
     retry_after: str = ""
@@ -192,7 +194,7 @@ class Server:
         if refusal := self._refusal(body):
             return refusal
         if manners.latency:
-            await asyncio.sleep(manners.latency)
+            await asyncio.sleep(manners.latency * random.uniform(1 - manners.spread, 1 + manners.spread))
         answer = self._chat(body) if path == "/chat/completions" else self._scores(body)
         if isinstance(answer, web.Response):
             return answer
