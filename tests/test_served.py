@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.served import settings
+from bench.vllm import PYTHON
 from sparring.files import read_json, read_lines
 from sparring.ledger import Ledger
 from sparring.worlds import concierge
 from tests.command import Command
-from tests.engines.test_vllm import PYTHON, REAL
 from tests.servable import servable
 from tests.serving import serving
 from tests.test_paid import home, reply
@@ -24,19 +25,12 @@ __all__ = ["home"]
 @pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-vllm: run `make vllm`")
 def test_the_recipe_runs_on_servers(sparring: Command, home: Path, tmp_path: Path) -> None:
     model = servable(concierge.MODEL, tmp_path / "model")
-    settings = tmp_path / "served.toml"
-    preset = (concierge.HERE / "star-gate.toml").read_text(encoding="utf-8")
-    settings.write_text(
-        preset.replace('policy = "world:concierge/policy"', f'policy = "vllm:{model}"').replace(
-            "learning_rate = 1e-3", "learning_rate = 1e-2\nlora = { r = 4 }"
-        )
-        + f"\n[vllm]\ncommand = {json.dumps(REAL.command)}\narguments = {json.dumps(REAL.arguments)}\n"
-        + "".join(f"environment.{name} = {json.dumps(value)}\n" for name, value in REAL.environment.items())
-    )
+    config = tmp_path / "served.toml"
+    config.write_text(settings(model), encoding="utf-8")
     with serving(reply=reply) as server:
         sizes = ("personas=[2, 1, 1]", "samples=2", "test_samples=1", "rounds=1", "elicit=always", "max_failed=1")
         engine = f"roles.oracle.engine={server.url}#test"
-        ended = sparring("run", "star-gate", "--config", str(settings), "--out", "run", "--json", engine, *sizes)
+        ended = sparring("run", "star-gate", "--config", str(config), "--out", "run", "--json", engine, *sizes)
         assert ended.status == 0, ended.err
         billed = server.books()["billed"]
     summary = json.loads(ended.out.splitlines()[-1])
@@ -46,7 +40,7 @@ def test_the_recipe_runs_on_servers(sparring: Command, home: Path, tmp_path: Pat
     with Ledger() as ledger:
         assert {row["role"] for row in ledger.export()} == {"oracle"}, "calls to a server of ours cost nothing"
     adapter = tmp_path / "run/round-1/checkpoint/adapter"
-    assert read_json(adapter / "adapter_config.json")["r"] == 4
+    assert read_json(adapter / "adapter_config.json")["r"] == 8
     held = {row["situation"] for row in read_lines(tmp_path / "run/round-1/test-signals.jsonl")}
     assert len(held) > 20, "the adapter talked to hardly anybody"
     assert list((home / "servers").glob("*.json")) == [], "a server was left running"

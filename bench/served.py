@@ -1,0 +1,63 @@
+"""STaR-GATE with policy, roleplayer and scorer on a real vLLM server and its oracle on another, by settings alone.
+
+    python -m bench.served [--out DIR] [key=value ...]
+
+The model is the embedded one with wider heads (the same function: vLLM's CPU kernels know no heads of 24), trained as an
+adapter. Prints the summary's line and what the oracle's server has billed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.paid import REPLY, home
+from bench.servers import books, server
+from bench.vllm import SERVING
+from sparring.worlds import concierge
+from tests.servable import servable
+
+
+def settings(model: Path) -> str:
+    """Return the world's settings for a policy that is served: a TOML text."""
+    text = (concierge.HERE / "star-gate.toml").read_text(encoding="utf-8")
+    text = text.replace('policy = "world:concierge/policy"', f"policy = {json.dumps(f'vllm:{model}')}")
+    # An adapter wants a higher rate than all weights do.
+    text = text.replace("learning_rate = 1e-3", "learning_rate = 1e-2\nlora = { r = 8, alpha = 16 }")
+    words = {"command": SERVING.command, "arguments": SERVING.arguments}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in words.items()]
+    lines += [f"environment.{name} = {json.dumps(value)}" for name, value in SERVING.environment.items()]
+    return "\n".join([text, "[vllm]", *lines, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m bench.served", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/served"))
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    args = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    folder: Path = args.out.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "model").exists():
+        servable(concierge.MODEL, folder / "model")
+    (folder / "served.toml").write_text(settings(folder / "model"), encoding="utf-8")
+    with home(), server(reply=REPLY, latency=0.2) as url:
+        options = ["--config", str(folder / "served.toml"), "--out", str(folder / "run"), "--json"]
+        command = [sys.executable, "-m", "sparring", "run", "star-gate", *options, f"roles.oracle.engine={url}#test"]
+        started = time.monotonic()
+        done = subprocess.run([*command, *args.overrides], stdout=subprocess.PIPE, text=True, check=True)
+        minutes, billed = (time.monotonic() - started) / 60, books(url)["billed"]
+    summary = json.loads(done.stdout.splitlines()[-1])
+    wins = [entry["metrics"]["win_rate"] for entry in summary["rounds"]]
+    calls = sum(billed.values())
+    found = {"minutes": minutes, "oracle_calls_billed": calls, "billed_twice": calls - len(billed)}
+    print(json.dumps({**found, "win_rate": wins, "verdict": summary["verdict"], "seconds": summary["seconds"]}))
+
+
+if __name__ == "__main__":
+    main()
