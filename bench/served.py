@@ -2,8 +2,8 @@
 
     python -m bench.served [--out DIR] [key=value ...]
 
-The model is the embedded one with wider heads (the same function: vLLM's CPU kernels know no heads of 24), trained as an
-adapter. Prints the summary's line and what the oracle's server has billed.
+The model is the embedded one with wider heads (the same function: vLLM on a CPU knows no heads of 24), trained as an
+adapter. Prints the win rates and what the server of the oracle has billed.
 """
 
 from __future__ import annotations
