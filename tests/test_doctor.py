@@ -104,7 +104,7 @@ def test_a_role_whose_engine_is_not_there_is_named_with_its_setting(model: Path)
     findings = found(plumbing(model, engines=engines))
     assert [name for name, finding in findings.items() if finding.state == "miss"] == ["judge", "oracle"]
     assert "cannot open model './nowhere'" in findings["judge"].found
-    assert findings["judge"].to_do == "mend it, or name another: roles.judge.engine is 'hf:./nowhere'"
+    assert findings["judge"].to_do == "mend roles.judge.engine, or name another engine there"
     assert findings["oracle"].found == "its engine is not set"
 
 

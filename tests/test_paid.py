@@ -64,7 +64,7 @@ def test_the_budget_pauses_a_run_and_a_larger_one_goes_on_without_paying_twice(
     sparring: Command, server: Server, home: Path, tmp_path: Path
 ) -> None:
     paused = small(sparring, server, "--budget", "100calls")
-    refused(paused, "the budget of 100 calls is reached", "the same command with a larger --budget goes on", status=3)
+    refused(paused, "the budget of 100 calls is reached", "The same command with a larger --budget goes on", status=3)
     assert sum(server.books()["billed"].values()) == 100
     # The way to a server may change while a run goes on, who answers may not.
     again = small(sparring, server, "--budget", "100calls", f"roles.oracle.engine={server.url}?concurrency=8#test")

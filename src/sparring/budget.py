@@ -217,7 +217,7 @@ class Account:
     def _reached(self, need: int) -> str:
         waiting = sum(calls for _, calls, waiter in self._line if not waiter.done())
         told = f"{self._said(self._spent)} spent, the next call may cost {self._said(need)}, {waiting} calls wait"
-        further = "the same command with a larger --budget goes on; every answer so far is kept"
+        further = "The same command with a larger --budget goes on; every answer so far is kept."
         return f"the budget of {self.budget} is reached: {told}. {further}"
 
     def _settle(self, row: int, this: Settled) -> None:

@@ -60,7 +60,7 @@ def _price(row: object, where: str) -> Price:
             f"{where} = {row!r:.80}: must be a table with `prompt` and `completion`, USD per million tokens"
         )
     fields = cast(dict[str, object], row)
-    if odd := fields.keys() ^ {"prompt", "completion"}:
+    if odd := (fields.keys() - {"prompt", "completion"}) or ({"prompt", "completion"} - fields.keys()):
         raise DataError(f"{where}.{min(odd)}: a price has `prompt` and `completion`, USD per million tokens, no more")
     for name, value in fields.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:

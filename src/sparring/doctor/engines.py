@@ -35,7 +35,7 @@ def answers(plumbing: Plumbing) -> Iterator[Finding]:
             yield _answer(plumbing, role, name)
         except SparringError as error:
             setting = "policy" if role == "policy" else f"roles.{role}.engine"
-            yield Finding(role, "miss", str(error), f"mend it, or name another: {setting} is {name!r}")
+            yield Finding(role, "miss", str(error), f"mend {setting}, or name another engine there")
 
 
 def _answer(plumbing: Plumbing, role: str, name: str) -> Finding:
