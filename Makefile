@@ -55,7 +55,7 @@ format: install ## Format and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: install ## Measure the engine, the scorer, the driver and the start-up
+bench: install vllm ## Measure engines, scorer, driver, ledger, servers and start-up
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove environments and caches; runs stay
