@@ -74,29 +74,32 @@ def start(command: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def kills(times: int, seed: int) -> dict[str, Any]:
-    """Kill a run while its oracle answers, over and over, until the stage is done."""
-    rng, killed, per_second = random.Random(seed), 0, 4 / 0.05
+    """Kill a run while its oracle answers, over and over, until the stage is done; then another, until it is enough."""
+    rng, killed, per_second, made = random.Random(seed), 0, 4 / 0.05, list[Path]()
     with home() as folder, server(latency=0.05, reply=REPLY) as url:
-        arguments = ("--out", str(folder / "run"), f"roles.oracle.engine={url}?concurrency=4#test")
-        while True:
-            with start("run", *arguments) as process:
-                if ended(process, "situations.jsonl"):
-                    os.killpg(process.pid, signal.SIGKILL)
-                    break
-                time.sleep(rng.uniform(0, 2 * 1380 / per_second / times))
-                # Every other kill takes the whole process group, as a power cut does.
-                (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
-                killed += 1
+        oracle = f"roles.oracle.engine={url}?concurrency=4#test"
+        while killed < times:
+            made.append(folder / f"run-{len(made)}")
+            while True:
+                with start("run", "--out", str(made[-1]), oracle, f"seed={len(made)}") as process:
+                    if ended(process, "situations.jsonl"):
+                        os.killpg(process.pid, signal.SIGKILL)
+                        break
+                    time.sleep(rng.uniform(0, 2 * 1380 / per_second / times))
+                    # Every other kill takes the whole process group, as a power cut does.
+                    (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
+                    killed += 1
         found = books(url)
-        made_by = read_json(folder / "run" / "run.json")["id"]
-        rows = read_lines(folder / "run" / "situations.jsonl")
         with Ledger() as ledger:
-            lost = sum(total.lost for total in ledger.totals(made_by))
+            names = [read_json(run / "run.json")["id"] for run in made]
+            lost = sum(total.lost for name in names for total in ledger.totals(name))
             answers = Counter(row["key"] for row in ledger.export() if row["reply"])
+        situations = sum(len(read_lines(run / "situations.jsonl")) for run in made)
     again = sum(times - 1 for times in found["seen"].values())
     return {
         "kills": killed,
-        "situations": len(rows),
+        "runs": len(made),
+        "situations": situations,
         "calls_seen": sum(found["seen"].values()),
         "seen_again": again,
         "in_flight_at_kills": lost,
