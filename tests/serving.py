@@ -142,8 +142,12 @@ class Server:
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
 
     async def stop(self) -> None:
-        if self._runner:
+        if self._runner and self._runner.server:
+            for connection in self._runner.server.connections:
+                if connection.transport:  # one whose client reads no more would never close by itself
+                    connection.transport.abort()
             await self._runner.cleanup()
+            await asyncio.sleep(0)  # transports close in the loop's next turn
 
     async def _books(self, _: web.Request) -> web.Response:
         return web.json_response(self.books())

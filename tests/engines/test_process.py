@@ -18,8 +18,9 @@ from sparring.ledger import home
 from tests.processes import facts, gone, members, started
 
 OURS = """
-import sys, threading
+import signal, sys, threading
 from tests.processes import started
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 server = started()
 print(server.port, server.guard.pid, flush=True)
 if sys.argv[1] == "wait":

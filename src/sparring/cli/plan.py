@@ -68,7 +68,8 @@ def show(console: Console, setup: StarGateSetup, found: Plan, billed: dict[str, 
     for engine in sorted(unknown):
         model = engine.partition("#")[2] or engine
         row = f"{json.dumps(model, ensure_ascii=False)} = {{ prompt = ..., completion = ... }}"
-        console.print(f"No price is known for {model}. Add {row} to", home() / "prices.toml", markup=False)
+        told = f"No price is known for {model}. Add {row} to {home() / 'prices.toml'}"
+        console.print(told, markup=False, soft_wrap=True)  # lines that are copied are whole
     if made := sum(parts["billed_now"]["calls"] for parts in billed.values()):
         prices = [parts["billed_now"]["usd"] for parts in billed.values()]
         cost = "at a price unknown" if None in prices else f"for {sum(prices):.4f} USD"
