@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -262,6 +263,17 @@ def test_chaos_loses_no_call_and_bills_none_twice(engines: Engines) -> None:
     assert books["posts"] > 220, "there was chaos"
     keys = {(digest(b), h["Idempotency-Key"]) for b, h in zip(server.bodies, server.headers, strict=True)}
     assert len(keys) == 200, "one key a call, over all its sendings"
+
+
+def test_an_answer_that_came_while_the_loop_was_held_up_is_read_and_not_paid_twice(engines: Engines) -> None:
+    with serving(latency=0.2) as server:
+        engine = engines(server, deadline=0.4).open()
+        call = awaited.start(engine.answer(asked(1)))
+        while not server.posts:
+            time.sleep(0.01)
+        awaited.loop().call_soon_threadsafe(time.sleep, 1.0)  # the answer comes, and so does the deadline
+        assert texts(call.result(30))
+        assert server.books()["posts"] == 1
 
 
 def test_a_server_with_less_room_than_we_think_serves_everything(engines: Engines) -> None:

@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -47,6 +48,8 @@ IDLE = 4.0
 would look as if it had been dropped, and perhaps billed."""
 LONGEST_WAIT = 3600.0
 """Seconds after which we ask again whatever a server's Retry-After says."""
+LATE = 0.02
+"""Seconds by which an alarm may ring late before the loop counts as held up."""
 SHOWN = 300
 """Characters of a server's text in a message."""
 
@@ -162,6 +165,30 @@ def _key(name: str, value: str) -> Key:
     return Key(name, value)
 
 
+@asynccontextmanager
+async def within(seconds: float) -> AsyncGenerator[None]:
+    """Raise TimeoutError in what takes longer, as asyncio.timeout does; but a late alarm gives as much time again.
+
+    A loop that was held up has not read yet what came in time: given up, it would be paid for twice.
+    """
+    loop, alarm = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+
+    def ring(due: float) -> None:
+        now = loop.time()
+        if now - due > LATE:
+            alarm[:] = [loop.call_at(2 * now - due, ring, 2 * now - due)]
+        else:
+            limit.reschedule(now)
+
+    async with asyncio.timeout(None) as limit:
+        due = loop.time() + seconds
+        alarm.append(loop.call_at(due, ring, due))
+        try:
+            yield
+        finally:
+            alarm[0].cancel()
+
+
 class Wire:
     """Connections to the endpoints of one engine. It belongs to the loop in which it was made."""
 
@@ -202,7 +229,7 @@ class Wire:
             headers["Authorization"] = key.header()
         try:
             async with (
-                asyncio.timeout(deadline),
+                within(deadline),
                 self.session.request(method, url + path, data=data, headers=headers, allow_redirects=False) as got,
             ):
                 return got.status, got.headers, await got.read()
