@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from sparring.budget import Account, Budget
+from sparring.engines import is_remote
 from sparring.engines.kept import kept
 from sparring.engines.vllm import Serving
 from sparring.ledger import Ledger
@@ -85,8 +86,3 @@ class Engines:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def is_remote(name: str) -> bool:
-    """Tell whether an engine is a server that others run, whose calls may cost."""
-    return name.startswith(("http:", "https:"))

@@ -23,7 +23,7 @@ from sparring.evals.statistics import Interval
 from sparring.evals.summary import verdict
 from sparring.files import read_lines
 from sparring.opening import Engines
-from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, star_gate, turns_of
+from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, read_texts, star_gate, turns_of
 from sparring.runs import Run
 from sparring.tasks import Splits, Task
 from sparring.training.canary import Canary, write_canary
@@ -174,7 +174,9 @@ class Stage:
         if not prompts.exists():
             write_prompts(prompts)
         with Run.open(self.folder, "star-gate", settings.model_dump(mode="json"), "", [settings.seed]) as kept:
-            loop = StarGateLoop.start(settings, kept, Opened(self.open), prompts, None, self.told.append, most)
+            loop = StarGateLoop.start(
+                settings, kept, Opened(self.open), read_texts(settings, prompts), None, self.told.append, most
+            )
             return star_gate(loop, tasks, self.train)
 
     def rows(self, name: str) -> list[dict[str, Any]]:

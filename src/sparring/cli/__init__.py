@@ -24,6 +24,7 @@ from typing import Annotated
 import typer
 
 from sparring.cli.ledger import ledger_app
+from sparring.engines import is_remote
 from sparring.errors import SettingsError, SparringError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -183,7 +184,7 @@ def run_star_gate(config: Path | None, overrides: list[str], out: Path, budget: 
 def fit_to_write(engines: Iterable[str]) -> None:
     """Refuse servers' names that hold a key or a password, or cannot be read: names go into the run directory."""
     for name in sorted(set(engines)):
-        if name.startswith(("http:", "https:")):
+        if is_remote(name):
             from sparring.engines.http import HTTP
 
             HTTP.from_name(name).close()

@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from sparring.budget import Budget
-from sparring.engines import weights, without_options
+from sparring.engines import is_remote, weights, without_options
 from sparring.files import Row, read_json, read_lines
-from sparring.opening import Engines, is_remote
+from sparring.opening import Engines
 from sparring.recipes import star_gate as recipe
 from sparring.recipes.star_gate import StarGate, StarGateLoop, turns_of
 from sparring.rollouts.situation import persona_ids
@@ -37,7 +36,8 @@ class StarGateSetup:
 
     settings: StarGate
     tasks: Splits
-    prompts: Path
+    texts: tuple[dict[str, str], list[str]]
+    """The prompts by name, and the example personas."""
 
     @classmethod
     def read(cls, config: Path | None, overrides: Sequence[str]) -> Self:
@@ -50,18 +50,11 @@ class StarGateSetup:
         sft_settings(settings.training).accumulation(devices=1)
         told = world_of(settings.tasks)
         tasks = told.tasks() if told else load_tasks(settings.tasks, split_sizes=settings.task_splits)
-        setup = cls(settings, tasks, _prompts(settings))
-        setup.texts  # noqa: B018 - a prompt file that is missing is known now
-        return setup
+        return cls(settings, tasks, recipe.read_texts(settings, _prompts(settings)))
 
     @property
     def world(self) -> World | None:
         return world_of(self.settings.policy)
-
-    @cached_property
-    def texts(self) -> tuple[dict[str, str], list[str]]:
-        """The prompts by name, and the example personas. Raises SettingsError for a missing file."""
-        return recipe.read_texts(self.settings, self.prompts)
 
     def engines(self, run: str, budget: Budget | None = None) -> Engines:
         from sparring.engines.vllm import Serving
@@ -101,7 +94,7 @@ class StarGateSetup:
             run.json("gates.json", lambda: world.gates(world.model))
         reader = world_of(self.settings.tasks)
         health = reader and reader.health
-        loop = StarGateLoop.start(self.settings, run, engines, self.prompts, health, tell, most)
+        loop = StarGateLoop.start(self.settings, run, engines, self.texts, health, tell, most)
         return recipe.star_gate(loop, self.tasks, trainer(tell))
 
     def inputs(self) -> Row:

@@ -26,7 +26,7 @@ def open_engine(name: str, serving: Serving | None = None) -> Any:
     `serving` is how `vllm:ID` is started.
     """
     kind, _, rest = name.partition(":")
-    if kind in ("http", "https"):
+    if is_remote(name):
         from sparring.engines.http import HTTP
 
         return HTTP.from_name(name).open()
@@ -55,6 +55,11 @@ def model_of(name: str) -> str:
 def trained(policy: str, checkpoint: Path) -> str:
     """Return the name of the engine that holds what was trained from `policy`: on its server as an adapter, or here."""
     return f"{policy}@{checkpoint}" if policy.startswith("vllm:") else f"hf:{checkpoint}"
+
+
+def is_remote(name: str) -> bool:
+    """Tell whether an engine is a server that others run, whose calls may cost."""
+    return name.startswith(("http:", "https:"))
 
 
 def without_options(name: str) -> str:

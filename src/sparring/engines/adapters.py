@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from sparring.engines import weights
 from sparring.errors import EngineError
 
 
@@ -40,16 +40,5 @@ def read_adapter(folder: Path) -> dict[str, Any]:
 
 def layers_of(folder: Path) -> set[str]:
     """Return the last part of the name of each layer that an adapter changes, from the header of its weights."""
-    with (folder / "adapter_model.safetensors").open("rb") as file:
-        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    names = [name.partition(".lora_")[0] for name in header if name != "__metadata__"]
+    names = [name.partition(".lora_")[0] for name in weights.shapes(folder / "adapter_model.safetensors")]
     return {name.rpartition(".")[2] for name in names}
-
-
-def digest(folder: Path) -> str:
-    """Return 16 hex digits of the weights in a folder."""
-    whole = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()[:16]

@@ -79,6 +79,9 @@ class HTTP(Awaited):
     was read once, so it counts for the first. `usage` of a greedy reply that was copied is 0 for the copies.
     """
 
+    chats = "/chat/completions"
+    """Where chats are continued."""
+
     def __init__(
         self,
         urls: Sequence[str],
@@ -231,7 +234,7 @@ class HTTP(Awaited):
             count = count if self._does_n else 1
             body = self._body(first.chat, first.sampling, index, count)
             try:
-                reply = await self._call("/chat/completions", body, turn)
+                reply = await self._call(self.chats, body, turn)
             except RolloutError as error:
                 return [error] * count
             except Rejected as rejected:
@@ -241,9 +244,12 @@ class HTTP(Awaited):
                 if isinstance(error, RolloutError):
                     return [error] * count
                 raise error from None
-            replies = completions(reply, count)
+            replies = self._replies(reply, count)
             self._does_n = self._does_n and len(replies) == count
             return [cut(r, first.sampling.stop) if isinstance(r, Completion) else r for r in replies]
+
+    def _replies(self, reply: Mapping[str, Any], count: int) -> list[Completion | RolloutError]:
+        return completions(reply, count)
 
     def _body(self, chat: Chat, sampling: Sampling, index: int, count: int) -> dict[str, Any]:
         body: dict[str, Any] = {

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sparring.engines import weights
-from sparring.engines.adapters import adapter_in, digest, layers_of, read_adapter
-from sparring.engines.base import Request, cut
+from sparring.engines.adapters import adapter_in, layers_of, read_adapter
 from sparring.engines.http import HTTP, Turn, load_template, seed_of
 from sparring.engines.process import Process, free_port
 from sparring.engines.template import Template
-from sparring.engines.wire import Rejected, final
 from sparring.errors import EngineError, RolloutError, ServerError, SparringError
-from sparring.types import Completion, LogProb
+from sparring.types import Chat, Completion, LogProb, Sampling
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Bounds on the rank of adapters that vLLM knows (`MaxLoRARanks`)."""
@@ -119,7 +117,7 @@ class Server:
                 f"{', '.join(self.targets)}: train with these as lora.target_modules, or give the server "
                 "--lora-target-modules with all of its names (never lm_head: vLLM would score without it)"
             )
-        name = f"adapter-{digest(folder)[:8]}-{next(self._numbers)}"
+        name = f"adapter-{weights.digest(folder)[:8]}-{next(self._numbers)}"
         status, text = self._ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder.resolve())})
         if status != 200:
             raise EngineError(
@@ -179,6 +177,8 @@ class VLLM(HTTP):
     chat templates.
     """
 
+    chats = "/completions"
+
     def __init__(self, server: Server, template: Template, adapter: Path | None = None):
         """Load the adapter, if any. Raises EngineError."""
         self.server, self.adapter = server, adapter
@@ -211,32 +211,23 @@ class VLLM(HTTP):
         if not self.server.users:
             self.server.close()
 
-    async def _samples(self, first: Request, index: int, count: int, turn: Turn) -> list[Completion | RolloutError]:
-        """Return samples index, index + 1, ... of a chat."""
-        sampling = first.sampling
-        body = {
+    def _body(self, chat: Chat, sampling: Sampling, index: int, count: int) -> dict[str, Any]:
+        return {
             "model": self.model,
-            "prompt": self._template.prompt(first.chat),
+            "prompt": self._template.prompt(chat),
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "seed": seed_of(first.chat, sampling) + index,
+            "seed": seed_of(chat, sampling) + index,
             "n": count,
             "stop_token_ids": self._stops,
             "return_token_ids": True,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
             **({"logprobs": 0} if sampling.log_prob else {}),  # 0 others beside the token that was drawn
         }
-        try:
-            reply = await self._call("/completions", body, turn)
-        except RolloutError as error:
-            return [error] * count
-        except Rejected as rejected:
-            error = final(rejected, None)
-            if isinstance(error, RolloutError):
-                return [error] * count
-            raise error from None
-        return [cut(self._completion(choice, reply["usage"]), sampling.stop) for choice in reply["choices"]]
+
+    def _replies(self, reply: Mapping[str, Any], count: int) -> list[Completion | RolloutError]:
+        return [self._completion(choice, reply["usage"]) for choice in reply["choices"]]
 
     def _completion(self, choice: Mapping[str, Any], usage: Mapping[str, int]) -> Completion:
         ids: list[int] = choice["token_ids"]
@@ -294,7 +285,7 @@ def identity_of(model: str, adapter: Path | None, arguments: Sequence[str]) -> s
     folder = Path(model).expanduser()
     known = weights.identity(model) or model
     parts = [f"vllm:{folder.resolve().name}#{known}" if folder.is_dir() else f"vllm:{known}"]
-    parts += [f"adapter#{digest(adapter)}"] if adapter else []
+    parts += [f"adapter#{weights.digest(adapter)}"] if adapter else []
     return " ".join([*parts, *arguments])
 
 

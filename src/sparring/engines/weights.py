@@ -56,15 +56,18 @@ def digest(folder: Path) -> str:
 
 def parameters(folder: Path) -> int:
     """Return the number of parameters in a folder's weights, read from their headers. Raises EngineError for none."""
-    count = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            try:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header: dict[str, Any] = json.loads(file.read(length))
-                count += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-            except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise EngineError(f"{path} is no safetensors file: {error!r}") from error
+    count = sum(prod(shape) for path in folder.glob("*.safetensors") for shape in shapes(path).values())
     if not count:
         raise EngineError(f"{folder} holds no weights (*.safetensors)")
     return count
+
+
+def shapes(path: Path) -> dict[str, list[int]]:
+    """Return the shape of each tensor in a file, by its name, from the file's header. Raises EngineError."""
+    with path.open("rb") as file:
+        try:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header: dict[str, Any] = json.loads(file.read(length))
+            return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EngineError(f"{path} is no safetensors file: {error!r}") from error

@@ -196,15 +196,15 @@ class StarGateLoop:
         settings: StarGate,
         run: Run,
         engines: Engines,
-        prompts: Path,
+        texts: tuple[Mapping[str, str], Sequence[str]],
         health: Health | None,
         tell: Tell,
         most: int | None = None,
     ) -> StarGateLoop:
-        """Read the prompts and open the engines. Raises SettingsError for a missing file, EngineError for an engine."""
-        texts, examples = read_texts(settings, prompts)
+        """Open the engines; `texts` are what `read_texts` gives. Raises EngineError for one that cannot be used."""
+        prompts, examples = texts
         stages = Stages(run, tell, settings.max_failed, run, most)
-        loop = StarGateLoop(settings, texts, stages, examples, engines, health)
+        loop = StarGateLoop(settings, prompts, stages, examples, engines, health)
         loop.check_engines()
         return loop
 
