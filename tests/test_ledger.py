@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from typer.testing import CliRunner
 from sparring.cli.ledger import ledger_app
 from sparring.errors import LedgerError, SparringError
 from sparring.ledger import Amount, Ledger, Settled, Wanted, canonical, home
-from sparring.ledger.schema import APPLICATION, MIGRATIONS
+from sparring.ledger.schema import APPLICATION, MIGRATIONS, opened
 from sparring.types import Completion, LogProb
 
 ASKED = {"messages": [{"role": "user", "content": "What do you like?"}], "temperature": 1.0, "top_p": 0.9, "seed": 7}
@@ -331,6 +332,19 @@ for at in range(50):
         for name in "ab":
             calls = [Wanted("completion", "m", {"of": name}, at) for at in range(50)]
             assert ledger.find(calls) == [Completion(f"{name} {at}") for at in range(50)]
+
+
+def test_many_open_a_new_ledger_at_one_moment(tmp_path: Path) -> None:
+    paths = [tmp_path / str(at) / "ledger.sqlite" for at in range(20)]
+    together = threading.Barrier(4)
+
+    def open_all(_: int) -> None:
+        for path in paths:
+            together.wait(60)
+            opened(path).close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(open_all, range(4)))
 
 
 # Books

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Generator
@@ -81,7 +82,7 @@ def opened(path: Path) -> sqlite3.Connection:
         raise LedgerError(f"{path} is not a ledger: it begins with {head!r}; move it away, or {ELSEWHERE}")
     if head and not os.access(path, os.W_OK):
         raise LedgerError(f"{path} cannot be written: make it and its folder writable, or {ELSEWHERE}")
-    with told(path):
+    with told(path), _alone(path):
         connection = connected(path)
         try:
             _migrate(connection, path)
@@ -90,6 +91,20 @@ def opened(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+@contextmanager
+def _alone(path: Path) -> Generator[None]:
+    """Have nobody else open a ledger in this folder: the switch to WAL fails, instead of waiting, beside another's."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be the ledger: {error.strerror}; {ELSEWHERE}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
