@@ -198,7 +198,7 @@ def read_feedback(text: str, attempt: str) -> Feedback | None:
         label = FINAL if found[1].strip().lower() == FINAL.lower() else found[1].strip()
         span, reason = found[2].strip(), (found[3] or "").strip().removesuffix(".")
         said = [step.text for step in read_steps(attempt) if step.label == label]
-        return Feedback(label, span, reason) if span and any(span in words for words in said) else None
+        return Feedback(label, span, reason) if any(span in words if span else not words for words in said) else None
     return Feedback() if RIGHT.search(text) else None
 
 
