@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from sparring.errors import SettingsError
@@ -98,11 +98,23 @@ class Training(Settings):
     """Of the policy, each round. Names and defaults are `training.sft.SFTSettings`'."""
 
     learning_rate: float = Field(default=2e-5, gt=0)
-    epochs: int = Field(default=1, ge=1)
+    epochs: float = Field(default=1, gt=0, allow_inf_nan=False)
+    """Passes over the rows; 0.5 is half of one."""
+    tokens: int | None = Field(default=None, ge=1)
+    """Tokens to put through the model in all, in place of `epochs`: rounds and ablations of unlike size train alike."""
     batch_size: int = Field(default=64, ge=1)
     """Chats an optimiser step."""
     rows_per_device: int = Field(default=4, ge=1)
     """Chats a device holds at once."""
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """Of the learning rate after its warm-up."""
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps with a rising rate."""
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """AdamW's."""
+    normaliser: Literal["weights", "tokens"] = "weights"
+    """A batch's loss is sum(weight x cross-entropy) over the sum of the weights, or over the number of learned tokens:
+    then a weight above 1 also raises the rate of learning."""
     max_length: int = Field(default=1024, ge=2)
     """Longest row, in tokens."""
     max_truncated: float = Field(default=0.05, ge=0, le=1)
@@ -114,8 +126,20 @@ class Training(Settings):
     launcher: tuple[str, ...] = ()
     """Stands where `python` would: ["accelerate", "launch", "--num_processes", "8"]."""
     bf16: bool = False
+    """Compute in bfloat16; the weights, and the checkpoint, stay float32."""
+    threads: int | None = Field(default=None, ge=1)
+    """Of torch on the CPU; None leaves it to torch."""
     lora: dict[str, Any] | None = None
     """PEFT's r, alpha, dropout, target_modules; None trains every weight."""
+
+    @field_validator("epochs")
+    @classmethod
+    def _whole(cls, epochs: float) -> float:
+        return int(epochs) if epochs.is_integer() else epochs
+
+    @field_serializer("epochs")
+    def _as_it_is(self, epochs: float) -> Any:
+        return epochs  # pydantic would write 5 as 5.0
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

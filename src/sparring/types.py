@@ -6,6 +6,7 @@ applied inside engines and trainers and nowhere else. Every record of what happe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -78,12 +79,20 @@ class Completion:
     """Of the tokens written, under the model as it is (temperature 1, whole vocabulary); None where not asked for."""
 
 
+Weight = float | list[list[float]]
+"""How much a message counts: one number, or its pieces in order, each [characters, weight].
+
+The pieces' characters sum to those of the message's content. A token has the weight of the piece in which it starts,
+spaces before it left out; the end-of-turn has the last piece's.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One chat to learn from."""
 
     messages: Chat
-    weights: list[float]
+    weights: Sequence[Weight]
     """One a message: 0 is not learned, 1 is plain fine-tuning."""
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from sparring.engines.template import Template
 from sparring.errors import EngineError
@@ -127,6 +129,104 @@ def test_every_reply_of_every_family_follows_its_prompt_down_to_the_token(
         (row.ids[:start], row.ids[start:end]) for row in of.rows(chat) for start, end in row.spans if start != end
     ]
     assert learned == expected
+
+
+# Where a token starts
+
+
+@given(st.sampled_from(FAMILIES), SAID, SAID, st.sampled_from(["", " ", "\n", " \n\n "]))
+def test_every_token_of_every_family_starts_at_its_own_word_of_what_was_sampled(
+    family: str, told: str, words_said: str, margin: str
+) -> None:
+    of, reply = template(family), margin + words_said + margin
+    chat = [user(told)]
+    _, target = of.target(chat, reply)
+    starts = of.starts(chat, reply)
+    assert len(starts) == len(target) and starts == sorted(starts) and starts[-1] == len(reply)
+    for word, at in zip(words(of, target[:-1]), starts[:-1], strict=True):
+        assert reply[at:].startswith(word) or (word == "<unk>" and not reply[at].isspace())
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma"])
+def test_where_the_template_strips_the_words_are_found_in_what_was_sampled(family: str) -> None:
+    of = template(family)
+    assert of.starts(CHAT[:2], "\n then  have \n tea \n ") == [2, 8, 13, 15, 21]
+    assert words(of, of.target(CHAT[:2], "\n then  have \n tea \n ")[1])[:-1] == ["then", "have", "\n", "tea"]
+
+
+@cache
+def byte_level(trim: bool, family: str) -> Template:
+    """A byte-level BPE as GPT-2, Llama 3 (`trim`) and Qwen have it: a token holds the space before its word."""
+    inner = Tokenizer(models.BPE())
+    runs = Regex(r" ?\p{L}+| ?[^\s\p{L}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(runs, "isolated"), byte_level])
+    inner.post_processor = processors.ByteLevel(trim_offsets=trim)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=[TEMPLATES[family][1]]
+    )
+    inner.train_from_iterator(["hello tea    then tea.\n\n tea.\n\n"] * 9, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=TEMPLATES[family][1])
+    made.chat_template = TEMPLATES[family][0]
+    return Template(made, family)
+
+
+@pytest.mark.parametrize("family", ["chatml", "mistral", "llama3", "qwen3"])
+@pytest.mark.parametrize("trim", [True, False])
+def test_a_space_in_a_token_is_not_its_start_whether_or_not_the_tokenizer_counts_it(trim: bool, family: str) -> None:
+    of, reply = byte_level(trim, family), "hello tea.\n\n then   tea\n\ntea"
+    shown = [word.replace("Ġ", " ").replace("Ċ", "\n") for word in words(of, of.target([user("tea")], reply)[1])]
+    found = list(zip(shown, of.starts([user("tea")], reply), strict=True))
+    assert {(" tea", 6), (" then", 13), (" tea", 20)} <= {*found} and found[-1][1] == len(reply)
+    for word, at in found[:-1]:
+        lead = at == 0 and word == " "  # of the template, which belongs to the first word
+        assert lead or reply[at:].startswith(word.lstrip() or word)
+
+
+@pytest.mark.parametrize("trim", [True, False])
+def test_spaces_alone_start_where_the_word_before_them_ended(trim: bool) -> None:
+    of = byte_level(trim, "chatml")
+    found = zip(words(of, of.target([user("tea")], "a    tea")[1]), of.starts([user("tea")], "a    tea"), strict=True)
+    assert [pair for pair in found if pair[0] != "<|im_end|>"] == [("a", 0), ("ĠĠĠ", 1), ("Ġtea", 5)]
+
+
+@pytest.mark.parametrize("trim", [True, False])
+def test_the_bytes_of_one_character_all_start_where_it_does(trim: bool) -> None:
+    of = byte_level(trim, "chatml")
+    assert of.starts([user("é")], "é 😀a") == [0, 0, 1, 2, 2, 2, 2, 3, 4]
+
+
+class Slow(PreTrainedTokenizer):
+    """A tokenizer in Python, a token a character: it tells no offsets."""
+
+    def __init__(self, **rest: Any):
+        self.characters = [chr(code) for code in range(32, 127)] + ["\n"]
+        super().__init__(eos_token="<|im_end|>", **rest)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.characters)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {character: at for at, character in enumerate(self.characters)} | self.added_tokens_encoder
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        return list(text)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self.characters.index(token)
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return self.characters[index]
+
+
+def test_a_tokenizer_without_offsets_does_all_but_tell_where_a_token_starts() -> None:
+    slow = Slow()
+    slow.chat_template = CHATML
+    of = Template(slow, "slow")
+    assert len(of.target([user("a")], "tea")[1]) == 4
+    with pytest.raises(EngineError, match="tokenizer of 'slow' does not tell which characters a token stands for"):
+        of.starts([user("a")], "tea")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -127,7 +127,8 @@ def test_two_processes_come_to_the_weights_of_one(job: Job, tmp_path: Path) -> N
     even = replace(job, settings=replace(SETTINGS, epochs=1, validation_share=0), out=tmp_path / "two")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     together = load_file(run_job(even, launcher=torchrun) / "model.safetensors")
-    fine_tune(even.model, examples(40), tmp_path / "one", even.seed, even.settings, lambda _: None)
+    report = fine_tune(even.model, examples(40), tmp_path / "one", even.seed, even.settings, lambda _: None)
+    assert json.loads((even.out / "training.json").read_text())["tokens"] == report["tokens"]
     for name, weight in load_file(tmp_path / "one" / "model.safetensors").items():
         torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-6)
 
@@ -191,8 +192,13 @@ def test_a_bad_row_ends_the_job_before_a_model_is_loaded(job: Job, tmp_path: Pat
     assert "torch" not in (tmp_path / "out.log").read_text()
 
 
+def said(pieces: list[Any], role: str = "assistant") -> dict[str, Any]:
+    """A row of one message of three characters."""
+    return {"messages": [{"role": role, "content": "tea"}], "weights": [pieces]}
+
+
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "told"),
     [
         ({"messages": [{"role": "user", "content": "a"}]}, "not a training row"),
         ({"messages": [{"role": "user", "content": "a"}], "weights": [0, 1]}, "1 messages but 2 weights"),
@@ -204,17 +210,50 @@ def test_a_bad_row_ends_the_job_before_a_model_is_loaded(job: Job, tmp_path: Pat
         ),
         ({"messages": [{"role": "assistant", "content": None}], "weights": [1]}, "a known role and a text"),
         ([1], "not a training row"),
+        (said([[1, 1], [1, 1]]), "pieces of 2 characters in all on a message of 3"),
+        (said([[4, 1]]), "pieces of 4 characters in all on a message of 3"),
+        (said([]), "pieces of 0 characters in all on a message of 3"),
+        (said([[4, 1], [-1, 1]]), "a piece of -1 characters, but it must be a whole number >= 0"),
+        (said([[1.5, 1], [1.5, 1]]), "a piece of 1.5 characters"),
+        (said([["3", 1]]), "a piece of '3' characters"),
+        (said([[2, 1], [1, -0.5]]), "weight = -0.5, but it must be >= 0"),
+        (said([[2, 1], [1, float("nan")]]), "weight = nan, but it must be >= 0"),
+        (said([[2, 0], [1, 1.5]], role="user"), "weight = 1.5 on a user message"),
+        (said([3, 1]), "not a training row"),
+        (said([[3, 1, 1]]), "not a training row"),
+        (said([[3, "much"]]), "not a training row"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, row: object, said: str) -> None:
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, row: object, told: str) -> None:
     path = write_rows(tmp_path / "train.jsonl", examples(2))
     path.write_text(path.read_text() + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(DataError, match=rf"train.jsonl:4: .*{said}"):
+    with pytest.raises(DataError, match=rf"train.jsonl:4: .*{told}"):
         read_examples(path)
 
 
 def test_rows_are_read_as_they_were_written_and_other_keys_ignored(job: Job) -> None:
     assert read_examples(job.rows) == examples(40)
+
+
+def test_pieces_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rows = [
+        replace(row, weights=[0, 0, [[4, 0], [0, 2], [len("what do you like ?") - 4, 1.5]], 0, 1])
+        for row in examples(3)
+    ]
+    assert read_examples(write_rows(tmp_path / "train.jsonl", rows)) == rows
+
+
+def test_a_checkpoint_from_before_a_setting_was_known_was_trained_with_its_default(
+    job: Job, finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    report = json.loads((finished[0] / "training.json").read_text())
+    del report["job"]["settings"]["tokens"]
+    older = replace(job, out=tmp_path / "older")
+    older.out.mkdir()
+    (older.out / "training.json").write_text(json.dumps(report))
+    assert older.is_done()
+    with pytest.raises(TrainingError, match="was trained with other settings"):
+        replace(older, settings=replace(SETTINGS, tokens=500)).is_done()
 
 
 def test_missing_rows_are_named(job: Job, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Training settings: refused at the door, by name, value and bound."""
 
-from typing import Any
+import warnings
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from sparring.errors import SettingsError
+from sparring.settings import Training
 from sparring.training.settings import LoRASettings, SFTSettings
 
 
@@ -33,6 +35,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
         ({"normaliser": "rows"}, "normaliser = 'rows', but it must be one of weights, tokens"),
         ({"schedule": "cos"}, "schedule = 'cos', but it must be one of cosine"),
         ({"lora": {"r": 0}}, "lora.r = 0, but it must be >= 1"),
+        ({"tokens": 0}, "tokens = 0, but it must be >= 1"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_bound(values: dict[str, Any], said: str) -> None:
@@ -53,3 +56,38 @@ def test_accumulation_makes_up_the_batch_over_devices() -> None:
 def test_a_batch_that_cannot_be_made_up_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"batch_size = 30 is not a multiple of rows_per_device = 4 x 1"):
         SFTSettings(batch_size=30, rows_per_device=4).accumulation(devices=1)
+
+
+def test_a_recipes_training_settings_are_the_jobs_by_name_default_and_choice() -> None:
+    given = Training().model_dump(exclude={"launcher"})
+    assert SFTSettings.read(given) == SFTSettings()
+    assert given.keys() == get_type_hints(SFTSettings).keys()
+    for name in ("normaliser", "schedule"):
+        assert get_args(Training.model_fields[name].annotation) == get_args(get_type_hints(SFTSettings)[name])
+
+
+@pytest.mark.parametrize(("given", "kept"), [("5", 5), ("5.0", 5), ("0.5", 0.5)])
+def test_whole_epochs_stay_whole_wherever_they_are_written(given: str, kept: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training = Training.load([], [f"epochs={given}"])
+        for epochs in (training.epochs, training.model_dump()["epochs"], training.model_dump(mode="json")["epochs"]):
+            assert (epochs, type(epochs)) == (kept, type(kept))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("epochs=0", "epochs = 0: must be greater than 0"),
+        ("epochs=inf", "epochs = inf: must be a finite number"),
+        ("tokens=0", "tokens = 0: must be greater than or equal to 1"),
+        ("normaliser=rows", "normaliser = 'rows': must be 'weights' or 'tokens'"),
+        ("schedule=cos", "schedule = 'cos': must be 'cosine', 'linear'"),
+        ("warmup_share=1", "warmup_share = 1: must be less than 1"),
+        ("weight_decay=-1", "weight_decay = -1: must be greater than or equal to 0"),
+        ("threads=0", "threads = 0: must be greater than or equal to 1"),
+    ],
+)
+def test_a_recipe_refuses_an_impossible_training_before_anything_runs(override: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Training.load([], [override])

@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.engines.template import Template
-from sparring.errors import EngineError, TrainingError
+from sparring.errors import DataError, EngineError, TrainingError
 from sparring.training.canary import check_canary, read_canary
+from sparring.training.rows import Row, cut, encode, held_out
 from sparring.training.settings import LoRASettings, SFTSettings
-from sparring.training.sft import Row, collate, cut, encode, fine_tune, held_out, weighted_loss
+from sparring.training.sft import collate, fine_tune, steps_of, weighted_loss
 from sparring.types import Chat, Completion, Example, LogProb, Sampling, assistant, system, user
 from tests.tiny import REWRITING, TEMPLATES, tiny_model, tiny_tokenizer
 from tests.training.conftest import examples
@@ -136,6 +137,56 @@ def test_a_model_whose_template_rewrites_is_trained_reported_and_handed_over_by_
     check_canary(tmp_path / "out", HF(tmp_path / "out", device="cpu"))
 
 
+@pytest.mark.parametrize("family", sorted(TEMPLATES))
+def test_a_token_has_the_weight_of_the_piece_it_starts_in_and_the_end_of_turn_that_of_the_last(family: str) -> None:
+    template = Template(tiny_tokenizer(family=family), family)
+    chat = [
+        system("you are helpful ."),
+        user("hello"),
+        assistant("what do you like ?"),
+        user("tea"),
+        assistant("then tea"),
+    ]
+    # The first piece ends inside "do", which it therefore has whole; an empty piece has nothing.
+    pieces = [[6, 0.5], [0, 9], [8, 0], [4, 2]]
+    rows = encode(Example(chat, [0, 0, pieces, 0, [[5, 0], [3, 1.5]]]), template, "row 1")
+    name, end = template.tokenizer.convert_ids_to_tokens, TEMPLATES[family][1]
+    learned = [(name(i), weight) for row in rows for i, weight in zip(row.ids, row.weights, strict=True) if weight]
+    assert learned == [("what", 0.5), ("do", 0.5), ("?", 2), (end, 2), ("tea", 1.5), (end, 1.5)]
+
+
+def test_pieces_of_one_weight_are_that_weight(base: Path) -> None:
+    template, _ = opened(base)
+    for row in examples(8):
+        said = len(row.messages[4]["content"])
+        whole = encode(replace(row, weights=[0, 0, 1, 0, 1.5]), template, "")
+        assert encode(replace(row, weights=[0, 0, 1, 0, [[5, 1.5], [said - 5, 1.5]]]), template, "") == whole
+
+
+def test_pieces_that_are_not_of_their_message_are_refused_before_training(base: Path, tmp_path: Path) -> None:
+    rows = [*examples(3), Example([user("hello"), assistant("tea")], [0, [[2, 1]]])]
+    with pytest.raises(DataError, match="row 4: pieces of 2 characters in all on a message of 3"):
+        fine_tune(str(base), rows, tmp_path / "out", 0, SETTINGS, ignore)
+    rows[3] = Example([user("hello"), assistant("tea")], [0, [[1, 0], [2, 0]]])
+    with pytest.raises(TrainingError, match="row 4 has no token to learn"):
+        fine_tune(str(base), rows, tmp_path / "out", 0, SETTINGS, ignore)
+
+
+def test_a_part_of_weight_nought_is_read_and_not_learned_where_the_rest_is(base: Path, tmp_path: Path) -> None:
+    chat = [user("hello"), assistant("three blue cake and tea")]
+    settings = replace(SETTINGS, epochs=30, schedule="constant")
+    sure: dict[str, list[float]] = {}
+    for name, weight in (("part", [[10, 0.0], [13, 1.0]]), ("whole", 1.0)):
+        fine_tune(str(base), [Example(chat, [0, weight])] * 16, tmp_path / name, 0, settings, ignore)
+        template, model = opened(tmp_path / name)
+        before, reply = template.target(chat[:1], chat[1]["content"])
+        with torch.no_grad():
+            probs = model(input_ids=torch.tensor([before + reply])).logits[0].softmax(-1)
+        sure[name] = [float(probs[len(before) - 1 + at, i]) for at, i in enumerate(reply)]
+    assert max(sure["part"][:2]) < 0.5 < 0.9 < min(sure["part"][2:])
+    assert min(sure["whole"]) > 0.9
+
+
 def test_a_row_with_nothing_to_learn_is_an_error_that_names_it(base: Path, tmp_path: Path) -> None:
     rows = [*examples(3), Example([user("hello"), assistant("tea")], [0, 0])]
     with pytest.raises(TrainingError, match="row 4 has no token to learn"):
@@ -185,6 +236,51 @@ def test_a_weighted_loss_is_divided_by_its_normaliser(base: Path, tmp_path: Path
     found = by_hand(base, examples(16))
     below = sum(weight for weight, _ in found) if normaliser == "weights" else len(found)
     assert report["curve"][0]["loss"] == pytest.approx(sum(w * loss for w, loss in found) / below, rel=1e-5)
+
+
+def in_pieces(count: int) -> list[Example]:
+    """Rows in the manner of TriPosT: an attempt of weight 1, and feedback of which the verdict weighs 1.5."""
+    rows: list[Example] = []
+    for at, row in enumerate(examples(count)):
+        said = len(row.messages[4]["content"])
+        rows.append(replace(row, weights=[0, 0, 1, 0, [[5, 0.0 if at % 3 else 1.0], [said - 5, 1.5]]]))
+    return rows
+
+
+@pytest.mark.parametrize("normaliser", ["weights", "tokens"])
+@pytest.mark.parametrize("rows_per_device", [16, 2])
+def test_the_loss_of_pieces_is_that_of_a_hand_computation_and_pads_are_in_neither_sum(
+    base: Path, tmp_path: Path, normaliser: Any, rows_per_device: int
+) -> None:
+    """L = sum m w ce / sum m w, or as published / sum m; m is 1 on what is learned. The published m was 1 on pads."""
+    settings = replace(SETTINGS, normaliser=normaliser, rows_per_device=rows_per_device)
+    report = fine_tune(str(base), in_pieces(16), tmp_path / "out", 0, settings, ignore)
+    template, model = opened(base)
+    model.double()
+    above, weights_below, tokens_below = 0.0, 0.0, 0
+    for example in in_pieces(16):
+        pieces: Any = example.weights[4]
+        for at, heavy in ((2, []), (4, [5])):
+            before, reply = template.target(example.messages[:at], example.messages[at]["content"])
+            with torch.no_grad():
+                log_probs = model(input_ids=torch.tensor([before + reply])).logits[0].log_softmax(-1)
+            for place, token in enumerate(reply):  # of the answer, "then " is the first piece: one token
+                weight = (pieces[0][1] if place == 0 else 1.5) if heavy else 1.0
+                above -= weight * float(log_probs[len(before) - 1 + place, token])
+                weights_below, tokens_below = weights_below + weight, tokens_below + (weight > 0)
+    below = {"weights": weights_below, "tokens": tokens_below}[normaliser]
+    assert weights_below != tokens_below
+    assert report["curve"][0]["loss"] == pytest.approx(above / below, rel=1e-5)
+    assert report["lengths"]["learned_tokens"] == tokens_below
+
+
+def test_every_end_of_turn_is_learned_and_no_pad_is(base: Path) -> None:
+    template, _ = opened(base)
+    batch = collate([row for example in in_pieces(16) for row in encode(example, template, "")])
+    ends = (batch["input_ids"] == template.tokenizer.eos_token_id) & (batch["attention_mask"] == 1)
+    assert sorted({*batch["weights"][ends].tolist()}) == [0, 1, 1.5]
+    assert ((batch["weights"] > 0) & ends).sum() == 2 * 16  # those of the user and the system are not
+    assert not batch["weights"][batch["attention_mask"] == 0].any() and (batch["attention_mask"] == 0).any()
 
 
 def test_accumulating_two_of_sixteen_equals_a_batch_of_thirty_two(base: Path, tmp_path: Path) -> None:
@@ -248,6 +344,68 @@ def test_a_row_that_loses_all_there_was_to_learn_is_left_out_and_counted() -> No
     assert kept == rows[:1] and (report.truncated, report.emptied) == (1, 1)
     with pytest.raises(TrainingError, match="no training row has a token to learn within max_length = 20"):
         cut(rows[1:], SFTSettings(max_length=20, max_truncated=1))
+
+
+def test_a_row_that_is_too_long_is_neither_dropped_nor_cut_in_silence(base: Path, tmp_path: Path) -> None:
+    """The published code left out rows of more than 1,024 tokens without a word."""
+    rows = in_pieces(15)
+    said = " ".join(["tea"] * 120)
+    rows.append(Example([user("hello"), assistant(said)], [0, [[100, 1], [len(said) - 100, 1.5]]]))
+    with pytest.raises(TrainingError, match=r"1 of 16 training rows \(6.2%\) are longer than max_length = 110 tokens"):
+        fine_tune(str(base), rows, tmp_path / "out", 0, replace(SETTINGS, max_length=110), ignore)
+    settings = replace(SETTINGS, max_length=110, max_truncated=0.1)
+    report = fine_tune(str(base), rows, tmp_path / "out", 0, settings, ignore)
+    assert report["rows"]["train"] == report["lengths"]["rows"] == 16
+    assert (report["lengths"]["truncated"], report["lengths"]["emptied"]) == (1, 0)
+
+
+# How long it is trained
+
+
+def test_tokens_are_counted_without_pads_and_over_all_epochs(base: Path, tmp_path: Path) -> None:
+    template, _ = opened(base)
+    held = sum(len(row.ids) for example in examples(20) for row in encode(example, template, ""))
+    for rows in (16, 4):
+        settings = replace(SETTINGS, epochs=3, rows_per_device=rows)
+        report = fine_tune(str(base), examples(20), tmp_path / f"{rows}", 0, settings, ignore)
+        assert (report["steps"], report["tokens"]) == (6, 3 * held)
+
+
+def test_half_an_epoch_is_half_of_the_steps(base: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, batch_size=4, rows_per_device=2)
+    whole = fine_tune(str(base), examples(32), tmp_path / "whole", 0, settings, ignore)
+    half = fine_tune(str(base), examples(32), tmp_path / "half", 0, replace(settings, epochs=0.5), ignore)
+    longer = fine_tune(str(base), examples(32), tmp_path / "longer", 0, replace(settings, epochs=1.25), ignore)
+    assert (whole["steps"], half["steps"], longer["steps"]) == (8, 4, 10)
+    assert half["tokens"] < whole["tokens"] < longer["tokens"]
+
+
+def test_as_many_tokens_go_through_the_model_as_were_asked_for_to_the_nearest_steps(base: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, batch_size=4, rows_per_device=4, epochs=100, validation_share=0.2)
+    for rows in (20, 60):
+        for tokens in (700, 2500):
+            out = tmp_path / f"{rows}-{tokens}"
+            report = fine_tune(str(base), examples(rows), out, 0, replace(settings, tokens=tokens), ignore)
+            a_step = report["tokens"] / report["steps"]
+            assert abs(report["tokens"] - tokens) < 2 * a_step
+            assert report["curve"][-1]["validation_loss"] > 0  # also where an epoch is not finished
+
+
+def test_the_tokens_are_those_of_the_rows_as_they_are_cut() -> None:
+    rows = [Row([1] * 10, [0.0, *[1.0] * 9])] * 40
+    assert [steps_of(rows, SFTSettings(batch_size=4, tokens=count)) for count in (1, 40, 41, 400, 4000)] == [
+        *(1, 1, 2, 10, 100)
+    ]
+    assert (
+        steps_of(rows, SFTSettings(batch_size=4, epochs=0.7)) == 7
+        and steps_of(rows * 10, SFTSettings(batch_size=4, epochs=0.07)) == 7
+    )
+    assert [steps_of(rows, SFTSettings(batch_size=4, epochs=epochs)) for epochs in (0.01, 1, 1.1, 2.5)] == [
+        1,
+        10,
+        11,
+        25,
+    ]
 
 
 def test_lengths_are_told_before_training(base: Path, tmp_path: Path) -> None:
@@ -351,6 +509,16 @@ def test_a_canary_is_the_last_thing_the_assistant_said(base: Path, tmp_path: Pat
     canaries = read_canary(tmp_path / "out")
     assert [[*c.chat, assistant(c.target)] for c in canaries] == [row.messages for row in rows[:4]]
     assert all(canary.total < 0 and canary.tokens > 3 for canary in canaries)
+
+
+def test_a_canary_is_never_of_a_reply_whose_pieces_all_weigh_nothing(base: Path, tmp_path: Path) -> None:
+    rows = [
+        replace(row, weights=[0, 0, [[4, 0], [14, 1]], 0, [[len(row.messages[4]["content"]), 0]]])
+        for row in examples(4)
+    ]
+    fine_tune(str(base), rows, tmp_path / "out", 0, SETTINGS, ignore)
+    assert {canary.target for canary in read_canary(tmp_path / "out")} == {"what do you like ?"}
+    check_canary(tmp_path / "out", FloatScorer(tmp_path / "out"))
 
 
 def test_a_folder_that_no_job_wrote_has_no_canary(base: Path) -> None:

@@ -44,6 +44,37 @@ class Rendered:
     and its end-of-turn; it is empty for any other, and for a reply that is learned in a row of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A reply as the template writes it after its cue."""
+
+    text: str
+    """The chat, its cue and the reply, to the template's last character."""
+    before: list[int]
+    """Ids of the chat and its cue."""
+    reply: list[int]
+    """Ids of the words and their end-of-turn."""
+    origin: int
+    """Where in `text` the first character of the words stands, or would if the template did not strip it."""
+    end: int
+    """Characters of the words up to the last that the template wrote."""
+    length: int
+    """Characters of the words as they were sampled."""
+
+    def character(self, ended: int, start: int, end: int) -> int:
+        """Return the character of the words at which text[start:end] starts, a token; the last ended at `ended`."""
+        if start == end:  # of spaces alone, as some tokenizers have it
+            start = ended
+        word = self.text[start:end].lstrip()
+        at = (end - len(word) if word else start) - self.origin
+        return self.length if at >= self.end else max(0, at)
+
+
+def _margin(text: str) -> int:
+    """Return the number of spaces before the first word."""
+    return len(text) - len(text.lstrip())
+
+
 class Template:
     """The chat template of one tokenizer."""
 
@@ -76,18 +107,26 @@ class Template:
         The reply stands there as it was sampled, also where the template would read it (and cut thoughts off, say).
         Raises EngineError where the template does not write the cue and then the words.
         """
-        cue = self._text(chat, cue=True)
-        before = self._encode(cue)
-        for said in (reply, PROBE):
-            done = self._text([*chat, assistant(said)], cue=False)
-            if done.startswith(cue) and done[len(cue) :].lstrip().startswith(said.strip()):
-                whole = self._encode(cue + done[len(cue) :].replace(said, reply, 1))
-                if whole[: len(before)] == before:
-                    return before, whole[len(before) : self._end_of_turn(whole, len(before))]
-        raise EngineError(
-            f"the chat template of {self.name!r} does not write a finished reply as its cue and then the words: those "
-            f"of turn {len(chat) + 1} cannot be found. Pass a template that does."
-        )
+        turn = self._turn(chat, reply)
+        return turn.before, turn.reply
+
+    def starts(self, chat: Chat, reply: str) -> list[int]:
+        """Return, for each token of `target`'s reply, the character of `reply` at which it starts.
+
+        Spaces that a token begins with are skipped, as tokenizers differ in whether they count them. What the template
+        writes after the words, the end-of-turn above all, starts at len(reply); several tokens of one character start
+        where it does. Raises EngineError as `target` does, and for a tokenizer that does not tell.
+        """
+        if not self.tokenizer.is_fast:
+            raise EngineError(
+                f"the tokenizer of {self.name!r} does not tell which characters a token stands for, so that a part of "
+                "a message cannot have a weight of its own: use a fast tokenizer, or one weight a message"
+            )
+        turn = self._turn(chat, reply)
+        encoded = self.tokenizer(turn.text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets: list[tuple[int, int]] = encoded["offset_mapping"]
+        first = len(turn.before)
+        return [turn.character(offsets[at - 1][1], *offsets[at]) for at in range(first, first + len(turn.reply))]
 
     def rows(self, chat: Chat) -> list[Rendered]:
         """Return a finished chat as the rows to train on, in which every reply follows the very ids of its prompt.
@@ -134,6 +173,25 @@ class Template:
         if (self.tokenizer.chat_template, what) not in _told:  # once, not once a round's checkpoint
             _told.add((self.tokenizer.chat_template, what))
             log.warning(what, self.name)
+
+    def _turn(self, chat: Chat, reply: str) -> _Turn:
+        cue = self._text(chat, cue=True)
+        before = self._encode(cue)
+        for said in (reply, PROBE):
+            done = self._text([*chat, assistant(said)], cue=False)
+            after = done[len(cue) :]
+            if done.startswith(cue) and after.lstrip().startswith(said.strip()):
+                text = cue + after.replace(said, reply, 1)
+                whole = self._encode(text)
+                if whole[: len(before)] == before:
+                    ids = whole[len(before) : self._end_of_turn(whole, len(before))]
+                    origin = len(done) - len(after.lstrip()) - _margin(said)
+                    kept = text.startswith(reply.lstrip(), origin + _margin(reply))
+                    return _Turn(text, before, ids, origin, len(reply if kept else reply.rstrip()), len(reply))
+        raise EngineError(
+            f"the chat template of {self.name!r} does not write a finished reply as its cue and then the words: those "
+            f"of turn {len(chat) + 1} cannot be found. Pass a template that does."
+        )
 
     def _end_of_turn(self, ids: list[int], start: int) -> int:
         stops = [at for at in range(start, len(ids)) if ids[at] in self.ends]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -26,8 +25,8 @@ from typing import Any, TextIO, cast
 
 from sparring.errors import DataError, SettingsError, SparringError, TrainingError
 from sparring.files import rename_whole
+from sparring.training.examples import read_examples
 from sparring.training.settings import SFTSettings
-from sparring.types import Example
 
 OnLog = Callable[[dict[str, Any]], None]
 ATTACHED = "--attached"
@@ -43,7 +42,8 @@ class Job:
     model: str
     """A folder, or an id on the Hub."""
     rows: Path
-    """JSON lines: {"messages": [...], "weights": [one a message]}; other keys are ignored."""
+    """JSON lines: {"messages": [...], "weights": [one a message]}; other keys are ignored. A weight is a number, or
+    pieces of the message, [[characters, weight], ...]."""
     out: Path
     """The checkpoint's folder. One that is complete is kept, and the job is then nothing to do."""
     seed: int = 0
@@ -105,6 +105,7 @@ class Job:
                 )
             return False
         made, wanted = json.loads(report.read_text(encoding="utf-8"))["job"], self.identity()
+        made["settings"] = asdict(SFTSettings()) | made.get("settings", {})  # a setting that was unknown then
         differs = [name for name in wanted if made.get(name) != wanted[name]]
         if differs:
             raise TrainingError(
@@ -116,31 +117,6 @@ class Job:
 def beside(out: Path, suffix: str) -> Path:
     """Return the path next to a checkpoint: CHECKPOINT.suffix."""
     return out.with_name(f"{out.name}.{suffix}")
-
-
-def read_examples(path: Path) -> list[Example]:
-    """Read training rows. Raises DataError with file and line for a row that is not one."""
-    with path.open(encoding="utf-8") as lines:
-        return [_example(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _example(line: str, place: str) -> Example:
-    try:
-        row = json.loads(line)
-        messages, weights = row["messages"], [float(weight) for weight in row["weights"]]
-        spoken = [(message["role"], message["content"]) for message in messages]
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{place}: not a training row with messages and weights: {error!r}") from error
-    if len(weights) != len(messages):
-        raise DataError(f"{place}: {len(messages)} messages but {len(weights)} weights")
-    for (role, content), weight in zip(spoken, weights, strict=True):
-        if role not in ("system", "user", "assistant") or not isinstance(content, str):
-            raise DataError(f"{place}: a message needs a known role and a text, not {role!r} and {content!r}")
-        if not 0 <= weight < math.inf:
-            raise DataError(f"{place}: weight = {weight}, but it must be >= 0")
-        if weight and role != "assistant":
-            raise DataError(f"{place}: weight = {weight} on a {role} message: only an assistant's words can be learned")
-    return Example(messages, weights)
 
 
 def run_job(job: Job, launcher: Sequence[str] = (), on_log: OnLog | None = None) -> Path:

@@ -44,7 +44,10 @@ class SFTSettings:
     learning_rate: float = 2e-5
     """At the end of the warm-up."""
     epochs: float = 1.0
-    """Passes over the training rows."""
+    """Passes over the training rows; 0.5 is half of one."""
+    tokens: int | None = None
+    """Tokens to put through the model in all, in place of `epochs`, to the nearest steps. Runs whose rows differ in
+    number or length can so be trained alike."""
     batch_size: int = 64
     """Sequences an optimiser step, over all devices and accumulated micro batches. An epoch's last step may have fewer;
     on several devices accelerate then fills it up with rows from the epoch's beginning."""
@@ -63,7 +66,8 @@ class SFTSettings:
     validation_share: float = 0.05
     """Share of rows, drawn by the seed, that is held out. Its loss is logged after each epoch and decides nothing."""
     normaliser: Normaliser = "weights"
-    """The batch's loss is sum(w * ce) over: `weights`, sum(w); `tokens`, the number of learned tokens (TriPosT)."""
+    """The batch's loss is sum(w * ce) over: `weights`, sum(w); `tokens`, the number of learned tokens (TriPosT), with
+    which a weight above 1 also raises the rate of learning."""
     bf16: bool = False
     """Compute in bfloat16 under autocast. The weights, and the checkpoint, stay float32."""
     gradient_checkpointing: bool = False
@@ -83,6 +87,7 @@ class SFTSettings:
         _bound("weight_decay", self.weight_decay, self.weight_decay >= 0, ">= 0")
         _bound("max_length", self.max_length, self.max_length >= 2, ">= 2 tokens")
         _bound("max_truncated", self.max_truncated, 0 <= self.max_truncated <= 1, "in [0, 1]")
+        _bound("tokens", self.tokens, self.tokens is None or self.tokens >= 1, ">= 1")
         _bound("threads", self.threads, self.threads is None or self.threads >= 1, ">= 1")
         for name, allowed in (("normaliser", get_args(Normaliser)), ("schedule", get_args(Schedule))):
             _bound(name, getattr(self, name), getattr(self, name) in allowed, f"one of {', '.join(allowed)}")

@@ -1,20 +1,17 @@
-"""Supervised fine-tuning with a weight per message, by `transformers.Trainer`.
+"""Supervised fine-tuning with a weight per token (`rows`), by `transformers.Trainer`.
 
 The loss of an optimiser step is sum(w * ce) / sum(w) over its whole batch, however the batch is cut into micro batches
-and devices; averaging micro batches would give a token in a short one more say. Only what the assistant said is ever
-learned, its end-of-turn token included: the spans come from `Template.rows`, so a reply is trained on as it was
-sampled. This is the only file that loads torch and transformers for training; it runs in the job's process.
+and devices; averaging micro batches would give a token in a short one more say. This is the only file that loads torch
+and transformers for training; it runs in the job's process.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import random
-import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +26,8 @@ from sparring.engines.hf import open_model
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import TrainingError
 from sparring.training.canary import Canary, write_canary
+from sparring.training.examples import numbers
+from sparring.training.rows import Row, cut, encode, held_out
 from sparring.training.settings import LoRASettings, SFTSettings
 from sparring.types import Example
 
@@ -37,92 +36,6 @@ CANARIES = 4
 """Rows whose log-probs go with the checkpoint."""
 ADAPTER = "adapter"
 """Where in a checkpoint the adapter stands that was merged into it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An example as the model reads it, or a part of one that ends with a reply."""
-
-    ids: list[int]
-    weights: list[float]
-    """One a token: how much its prediction counts. 0 for all that the assistant did not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class LengthReport:
-    """How long the rows are as trained (`encode`), before any is cut, in tokens."""
-
-    rows: int
-    min: int
-    median: float
-    p95: int
-    max: int
-    truncated: int
-    """Rows longer than `max_length`, which lose their end."""
-    truncated_share: float
-    emptied: int
-    """Of these, rows that lose all there was to learn; they are left out."""
-    learned_tokens: int
-    """Tokens with a weight, after cutting."""
-
-
-def encode(example: Example, template: Template, name: str) -> list[Row]:
-    """Return the example as token ids and token weights. Raises TrainingError where it holds nothing to learn.
-
-    That is one row, or one a learned reply where the template rewrites earlier turns.
-    """
-    rows: list[Row] = []
-    for rendered in template.rows(example.messages):
-        weights = [0.0] * len(rendered.ids)
-        # A folded chat has lost its system message, which is never learned: the weights are aligned at the end.
-        for (start, end), weight in zip(rendered.spans, example.weights[-len(rendered.spans) :], strict=True):
-            weights[start:end] = [weight] * (end - start)
-        weights[0] = 0.0  # nothing comes before the first token, so nothing predicts it
-        if any(weights):
-            rows.append(Row(rendered.ids, weights))
-    if not rows:
-        raise TrainingError(f"{name} has no token to learn: no assistant message has a weight above 0")
-    return rows
-
-
-def cut(rows: Sequence[Row], settings: SFTSettings) -> tuple[list[Row], LengthReport]:
-    """Cut rows on the right, as published, and report. Raises TrainingError above `max_truncated`."""
-    limit = settings.max_length
-    short = [Row(row.ids[:limit], row.weights[:limit]) for row in rows]
-    kept = [row for row in short if any(row.weights)]
-    report = _report([len(row.ids) for row in rows], limit, kept)
-    if report.truncated_share > settings.max_truncated:
-        raise TrainingError(
-            f"{report.truncated} of {report.rows} training rows ({report.truncated_share:.1%}) are longer than "
-            f"max_length = {limit} tokens, above max_truncated = {settings.max_truncated:.1%} (median "
-            f"{report.median:g}, p95 {report.p95}, longest {report.max}): raise max_length, or max_truncated if "
-            "answers may lose their ends"
-        )
-    if not kept:
-        raise TrainingError(f"no training row has a token to learn within max_length = {limit} tokens")
-    return kept, report
-
-
-def _report(lengths: list[int], limit: int, kept: Sequence[Row]) -> LengthReport:
-    ordered, truncated = sorted(lengths), sum(length > limit for length in lengths)
-    return LengthReport(
-        rows=len(ordered),
-        min=ordered[0],
-        median=statistics.median(ordered),
-        p95=ordered[math.ceil(0.95 * len(ordered)) - 1],
-        max=ordered[-1],
-        truncated=truncated,
-        truncated_share=truncated / len(ordered),
-        emptied=len(ordered) - len(kept),
-        learned_tokens=sum(weight > 0 for row in kept for weight in row.weights),
-    )
-
-
-def held_out(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Return the rows to train on and those held out, shuffled by the seed."""
-    shuffled = random.Random(seed).sample(rows, len(rows))
-    count = min(round(share * len(rows)), len(rows) - 1)
-    return shuffled[count:], shuffled[:count]
 
 
 def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
@@ -212,8 +125,9 @@ def fine_tune(
 
     `emit` is given the length report before training and a line a step. The checkpoint is float32 safetensors,
     tokenizer, chat template, generation config and canary; with `lora`, what was merged also stands in `adapter/`.
-    Raises EngineError for a model that cannot be opened, or whose template cannot be learned with; TrainingError for
-    one that takes fewer tokens than a row has, and for rows that cannot be learned.
+    The report's `tokens` are those that went through the model in training, no pads. Raises EngineError for a model
+    that cannot be opened, or whose template or tokenizer cannot be learned with; TrainingError for one that takes fewer
+    tokens than a row has, and for rows that cannot be learned; DataError for weights that are not of their messages.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -232,7 +146,7 @@ def fine_tune(
         held,
         model=_adapted(model, settings.lora),
         train_dataset=train,
-        args=_arguments(folder, seed, settings, len(train), bool(held)),
+        args=_arguments(folder, seed, settings, steps_of(train, settings), bool(held)),
         callbacks=[Progress(emit)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -246,6 +160,7 @@ def fine_tune(
     _save(trainer, tokenizer, template, folder, uncut[:CANARIES])
     return {
         "steps": trainer.state.global_step,
+        "tokens": trainer.state.num_input_tokens_seen,
         "seconds": round(seconds, 3),
         "rows": {"train": len(train), "validation": len(held)},
         "lengths": asdict(lengths),
@@ -274,9 +189,15 @@ def _adapted(model: Any, lora: LoRASettings | None) -> Any:
     return get_peft_model(model, config)
 
 
-def _arguments(folder: Path, seed: int, settings: SFTSettings, rows: int, validated: bool) -> TrainingArguments:
+def steps_of(train: Sequence[Row], settings: SFTSettings) -> int:
+    """Return the optimiser steps of a training, at least one: those of its epochs, or as many as its tokens take."""
+    epochs = settings.tokens / sum(len(row.ids) for row in train) if settings.tokens else settings.epochs
+    steps = epochs * math.ceil(len(train) / settings.batch_size)
+    return max(1, math.ceil(steps * (1 - 1e-9)))  # 0.07 x 100 is 7.000000000000001, and 7 steps
+
+
+def _arguments(folder: Path, seed: int, settings: SFTSettings, steps: int, validated: bool) -> TrainingArguments:
     micro, accumulation = settings.accumulation(int(os.environ.get("WORLD_SIZE", "1")))
-    steps = math.ceil(settings.epochs * math.ceil(rows / settings.batch_size))
     return TrainingArguments(
         output_dir=str(folder),
         learning_rate=settings.learning_rate,
@@ -284,7 +205,8 @@ def _arguments(folder: Path, seed: int, settings: SFTSettings, rows: int, valida
         # The rate is 0 at the first step of a warm-up: a run of one step would learn nothing.
         warmup_steps=min(math.ceil(settings.warmup_share * steps), steps - 1),
         weight_decay=settings.weight_decay,
-        num_train_epochs=settings.epochs,
+        max_steps=steps,
+        include_num_input_tokens_seen="non_padding",
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,
         gradient_accumulation_steps=accumulation,
@@ -337,7 +259,7 @@ def _save_adapter(model: Any, base: Path, folder: Path) -> None:
 
 
 def _canary(model: Any, template: Template, example: Example) -> Canary:
-    last = max(at for at, weight in enumerate(example.weights) if weight)
+    last = max(at for at, weight in enumerate(example.weights) if any(numbers(weight)))
     chat, target = example.messages[:last], example.messages[last]["content"]
     before, reply = template.target(chat, target)
     ids = torch.tensor([before + reply], device=next(model.parameters()).device)
