@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 from sparring.errors import DataError, SettingsError
 
 T = TypeVar("T")
+Name = TypeVar("Name", bound=str)
 
 Split = Literal["a", "b", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -64,7 +65,7 @@ def load_tasks(source: str, *, split_sizes: tuple[int, int, int] = (250, 250, 50
 
 
 def check_disjoint(
-    splits: Mapping[Split, Sequence[T]],
+    splits: Mapping[Name, Sequence[T]],
     *,
     what: str,
     key: Callable[[T], str] = str,
@@ -74,7 +75,7 @@ def check_disjoint(
 
     `place` says where an item stands; else its split and number do.
     """
-    seen: dict[str, tuple[Split, str]] = {}
+    seen: dict[str, tuple[Name, str]] = {}
     for split, items in splits.items():
         for number, item in enumerate(items, 1):
             text, here = _normalised(key(item)), place(item) if place else f"{split} {number}"
