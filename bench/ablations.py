@@ -9,14 +9,11 @@ and persona of all seeds together; for the win rate also over tasks, which is wi
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench.arms import Arm, carry_out, folder_of
 from sparring.evals.statistics import Interval, mean_interval, overlap
 from sparring.files import read_json, read_lines
 
@@ -44,38 +41,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--at-once", type=int, default=2, help="runs side by side, one thread each")
     options = parser.parse_args()
-    jobs = [(arm, seed) for seed in options.seeds for arm in options.arms]
-    with ThreadPoolExecutor(options.at_once) as pool:
-        failed = [name for name in pool.map(lambda job: _run(*job, options.out), jobs) if name]
-    if failed:  # an average over the seeds that went well would flatter
-        raise SystemExit(f"no table: {', '.join(failed)} failed; their logs are in {options.out}")
+    runs = [
+        Arm("star-gate", folder_of(arm, seed, options.out), (f"seed={seed}", *ARMS[arm]))
+        for seed in options.seeds
+        for arm in options.arms
+    ]
+    carry_out(runs, options.at_once)
     for line in _table(options.arms, options.seeds, options.out):
         print(line)
-
-
-def _folder(arm: str, seed: int, out: Path) -> Path:
-    return out / f"{arm.partition(' (')[0].replace(' ', '-').lower()}-seed-{seed}"
-
-
-def _run(arm: str, seed: int, out: Path) -> str | None:
-    """Run one arm with one seed; return its name if it failed."""
-    folder = _folder(arm, seed, out)
-    command = [sys.executable, "-m", "sparring", "run", "star-gate", "--json", "--out", str(folder), f"seed={seed}"]
-    log = out / f"{folder.name}.log"
-    out.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
-        done = subprocess.run(
-            [*command, *ARMS[arm]], stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-    print(f"{folder.name}: exit status {done.returncode}", file=sys.stderr, flush=True)
-    return folder.name if done.returncode else None
 
 
 def _table(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str]:
     yield f"| arm | round | {' | '.join(COLUMNS.values())} | relevant questions | log-prob | experimental - shuffled |"
     yield f"|---|---|{'---|' * (len(COLUMNS) + 3)}"
     for arm in arms:
-        folders = [_folder(arm, seed, out) for seed in seeds]
+        folders = [folder_of(arm, seed, out) for seed in seeds]
         rounds = len(read_json(folders[0] / "summary.json")["rounds"])
         for t in range(rounds):
             wins = [_figure(_win_rate(folders, t, voice), 100) for voice in COLUMNS]
@@ -103,7 +83,7 @@ def _apart(arms: Sequence[str], seeds: Sequence[int], out: Path) -> Iterator[str
     for arm in arms if full in arms else ():
         if arm == full:
             continue
-        ours, theirs = ([_folder(name, seed, out) for seed in seeds] for name in (full, arm))
+        ours, theirs = ([folder_of(name, seed, out) for seed in seeds] for name in (full, arm))
         last = len(read_json(theirs[0] / "summary.json")["rounds"]) - 1
         for voice, over in (("own", "pairs"), ("by task", "tasks")):
             a, b = _win_rate(ours, last, voice), _win_rate(theirs, last, voice)

@@ -19,7 +19,8 @@ from tests.command import Command, refused, start
 from tests.tiny import tiny_model
 
 WORLD = Path(cli.__file__).parents[1] / "worlds" / "concierge"
-PLAYED = ("--config", str(WORLD / "star-gate.toml"))
+CONFIG, OF_WORLD = WORLD / "star-gate.toml", ("tasks=world:concierge", "prompts=world:concierge")
+PLAYED = ("--config", str(CONFIG), *OF_WORLD)
 """The world's tasks, prompts and experts, for a policy of one's own."""
 
 
@@ -32,7 +33,7 @@ def jsonl(path: Path, *rows: object) -> str:
 
 
 def test_an_unknown_recipe_is_told_the_ones_there_are(sparring: Command) -> None:
-    refused(sparring("run", "star-gaze"), "no recipe 'star-gaze'; there is star-gate")
+    refused(sparring("run", "star-gaze"), "no recipe 'star-gaze'; there is star-gate, tripost")
 
 
 def test_an_unknown_setting_is_told_the_nearest_one(sparring: Command) -> None:
@@ -171,7 +172,7 @@ def test_a_missing_prompt_is_named_with_its_folder(sparring: Command, tmp_path: 
 
 def made(out: Path, *overrides: str) -> None:
     """Make the run directory that the command would make."""
-    with StarGateSetup.read(Path(PLAYED[1]), overrides).open_run(out, "") as kept:
+    with StarGateSetup.read(CONFIG, [*OF_WORLD, *overrides]).open_run(out, "") as kept:
         kept.lines("personas.jsonl", lambda: [{"id": "persona-a-1"}])
 
 
@@ -232,9 +233,7 @@ def test_training_may_be_mended_until_something_is_trained_and_not_after(
     (tmp_path / "run" / "round-1" / "checkpoint.partial").mkdir(parents=True)
     refused(sparring(*TINY, change), "cannot open model './tiny'")
     name = change.removeprefix("training.").partition("=")[0]
-    assert (
-        recorded(tmp_path / "run")[name] != StarGateSetup.read(Path(PLAYED[1]), []).settings.training.model_dump()[name]
-    )
+    assert recorded(tmp_path / "run")[name] != StarGateSetup.read(CONFIG, OF_WORLD).settings.training.model_dump()[name]
 
     trained(tmp_path / "other")
     before = (tmp_path / "other" / "run.json").read_bytes()
@@ -280,7 +279,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(sparring: Command, tmp
 
 
 def test_two_never_work_on_one_run(sparring: Command, tmp_path: Path) -> None:
-    with StarGateSetup.read(Path(PLAYED[1]), ["policy=hf:./tiny"]).open_run(tmp_path / "run", ""):
+    with StarGateSetup.read(CONFIG, [*OF_WORLD, "policy=hf:./tiny"]).open_run(tmp_path / "run", ""):
         ended = sparring("run", "star-gate", *PLAYED, "--out", "run", "policy=hf:./tiny")
     refused(ended, f"run is being worked on by another process ({os.getpid()})")
 
@@ -351,7 +350,7 @@ def test_every_error_of_ours_is_one_message_with_its_exit_status(
     def fail(*_: object) -> None:
         raise SparringError("the disk is full: x was not written")
 
-    monkeypatch.setattr(cli, "run_star_gate", fail)
+    monkeypatch.setattr(cli, "run_recipe", fail)
     refused(sparring("run", "star-gate"), "the disk is full: x was not written", status=1)
 
 

@@ -16,7 +16,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sparring import cli
-from sparring.doctor import Finding, Plumbing, examine
+from sparring.doctor import Finding, Job, Plumbing, examine
 from sparring.doctor.machine import devices_of
 from sparring.engines import guard
 from sparring.engines.awaited import Awaited
@@ -32,7 +32,7 @@ from tests.serving import serving
 from tests.tiny import CHATML, tiny_model
 
 WORLD = Path(cli.__file__).parents[1] / "worlds" / "concierge"
-PLAYED = ("--config", str(WORLD / "star-gate.toml"))
+PLAYED = ("--config", str(WORLD / "star-gate.toml"), "tasks=world:concierge", "prompts=world:concierge")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def opener(name: str) -> Any:
 def plumbing(model: Path, **changes: Any) -> Plumbing:
     """A run on a small model, in which nothing is amiss."""
     policy = f"hf:{model}"
-    settings = SFTSettings(batch_size=4)
-    return replace(Plumbing(policy, {"policy": policy}, opener, settings, (), 2, model / "runs"), **changes)
+    jobs = {"training": Job(SFTSettings(batch_size=4), checkpoints=2)}
+    return replace(Plumbing(policy, {"policy": policy}, opener, jobs, model / "runs"), **changes)
 
 
 def found(of: Plumbing) -> dict[str, Finding]:
@@ -213,16 +213,28 @@ def test_an_end_of_turn_that_the_template_does_not_write_is_missed(tmp_path: Pat
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"launcher": ("no-such-launcher", "launch")}, "there is no program 'no-such-launcher'"),
+        ({"launcher": ("no-such-launcher", "launch")}, "training.launcher: there is no program 'no-such-launcher'"),
         ({"launcher": (sys.executable, "--num_processes", "3")}, "batch_size = 4 is not a multiple of"),
         (
-            {"training": SFTSettings(batch_size=4, lora=LoRASettings(r=32)), "max_lora_rank": 16},
+            {"settings": SFTSettings(batch_size=4, lora=LoRASettings(r=32))},
             "training.lora.r = 32 is above the server's max_lora_rank = 16",
         ),
     ],
 )
 def test_settings_that_training_cannot_use_are_missed(model: Path, changes: dict[str, Any], message: str) -> None:
-    missed(plumbing(model, **changes), "training", message)
+    job = replace(Job(SFTSettings(batch_size=4)), **changes)
+    missed(plumbing(model, jobs={"training": job}, max_lora_rank=16), "training", message)
+
+
+def test_each_of_a_runs_trainings_is_looked_at_and_the_one_that_is_amiss_is_named(model: Path) -> None:
+    jobs = {"rationale": Job(SFTSettings(batch_size=4), ("no-such-launcher",)), "training": Job(SFTSettings())}
+    findings = missed(plumbing(model, jobs=jobs), "rationale", "rationale.launcher: there is no program")
+    assert findings["training"].state == "ok"
+
+
+def test_a_run_that_trains_nothing_needs_no_memory_for_it(model: Path) -> None:
+    findings = found(plumbing(model, jobs={}))
+    assert findings["memory"].found == "nothing is trained" and "training" not in findings
 
 
 @pytest.mark.parametrize(
@@ -240,7 +252,11 @@ def test_a_launcher_says_how_many_processes_it_starts(launcher: tuple[str, ...],
 
 
 def test_more_checkpoints_than_the_disk_holds_are_missed(model: Path) -> None:
-    findings = missed(plumbing(model, rounds=10**12), "disk", "1000000000000 checkpoints and records take")
+    findings = missed(
+        plumbing(model, jobs={"training": Job(SFTSettings(), checkpoints=10**12)}),
+        "disk",
+        "1000000000000 checkpoints and records take",
+    )
     assert str(model) in findings["disk"].found  # the run's folder is not there yet, this is
 
 
@@ -256,7 +272,7 @@ def test_a_model_larger_than_the_memory_is_missed_and_its_weights_are_not_loaded
     assert findings["memory"].state == "miss" and "training holds 16,000.00 GB" in findings["memory"].found
     assert "training.lora" in findings["memory"].to_do
     assert findings["weights"].state == "skip"
-    adapted = found(plumbing(large, open=lambda name: small, training=SFTSettings(lora=LoRASettings())))
+    adapted = found(plumbing(large, open=lambda name: small, jobs={"training": Job(SFTSettings(lora=LoRASettings()))}))
     assert "training holds 4,500.00 GB" in adapted["memory"].found
 
 

@@ -27,8 +27,8 @@ SMALL = (
 def test_a_run_killed_and_rerun_has_the_rounds_rows_and_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     few = [row for split in ("a", "b", "test") for row in [r for r in tasks() if r["split"] == split][:4]]
     (tmp_path / "tasks.jsonl").write_text("\n".join(json.dumps(row) for row in few))
-    world = ("--config", str(HERE / "star-gate.toml"), f"policy=hf:{MODEL}", f"tasks={tmp_path / 'tasks.jsonl'}")
-    found = measure(tmp_path, 2, 5, [*world, *SMALL])
+    world = ("--config", str(HERE / "star-gate.toml"), f"policy=hf:{MODEL}", "prompts=world:concierge")
+    found = measure(tmp_path, 2, 5, [*world, f"tasks={tmp_path / 'tasks.jsonl'}", *SMALL])
     assert found["kills"] >= 1, found  # on a busy machine a run may be done before its last moment comes
     assert found["train_files"] == 1
     assert (found["rounds_same"], found["train_same"], found["weights_same"]) == (True, True, True)

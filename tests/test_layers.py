@@ -23,7 +23,7 @@ LAYERS = (
     ("rollouts",),
     ("training", "evals"),
     ("worlds", "opening"),
-    ("plan", "score", "doctor"),
+    ("plan", "score", "doctor", "loop"),
     ("recipes",),
     ("report", "cli"),
 )
@@ -33,7 +33,15 @@ LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
 
 MODEL_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "scipy")
 
-HEAVY = ("engines.hf", "training.sft", "worlds.concierge.build", "worlds.concierge.gates")
+HEAVY = (
+    "engines.hf",
+    "training.sft",
+    "worlds.concierge.build",
+    "worlds.concierge.gates",
+    "worlds.lessons.build",
+    "worlds.lessons.gates",
+    "worlds.small_model",
+)
 """Modules that may load a model library when they are imported. Everything else loads it inside the function that needs
 it, or not at all."""
 

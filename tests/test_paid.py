@@ -49,7 +49,8 @@ def server():
         yield found
 
 
-PLAYED = ("--config", str(concierge.HERE / "star-gate.toml"), f"policy=hf:{concierge.MODEL}", *SMALL)
+OF_WORLD = ("tasks=world:concierge", "prompts=world:concierge")
+PLAYED = ("--config", str(concierge.HERE / "star-gate.toml"), f"policy=hf:{concierge.MODEL}", *OF_WORLD, *SMALL)
 
 
 def oracle(server: Server) -> str:

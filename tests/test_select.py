@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.errors import SettingsError
-from sparring.select import random_k, top_k
+from sparring.select import draw, random_k, top_k, unique
 
 ITEMS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.floats(-9, 9)), max_size=30)
 
@@ -90,3 +91,15 @@ def test_a_nan_and_a_missing_value_are_bugs_of_the_caller() -> None:
         top_k([1, 2], [1.0, math.nan], 1, per=str)
     with pytest.raises(ValueError, match="shorter"):
         top_k([1, 2], [1.0], 1, per=str)
+
+
+def test_the_first_of_each_key_is_kept() -> None:
+    assert unique(["b1", "a1", "b2", "c1", "a2"], lambda item: item[0]) == ["b1", "a1", "c1"]
+
+
+@given(st.lists(st.integers()), st.integers(-2, 9), st.integers(0, 99))
+def test_a_draw_keeps_the_order_and_takes_no_place_twice(items: list[int], k: int, seed: int) -> None:
+    places = list(range(len(items)))
+    drawn = draw(places, k, random.Random(seed))
+    assert drawn == sorted(set(drawn))
+    assert len(drawn) == max(0, min(k, len(items)))

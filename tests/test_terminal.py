@@ -58,7 +58,7 @@ def of(usd: Band | None, untried: Sequence[str] = ()) -> Plan:
 
 def test_lines_of_a_stage_say_what_was_paid_so_far(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     roles = {"oracle": billed(3, 0.25), "judge": billed(1, 0.5)}
-    with terminal.narrator(tmp_path, True, lambda: roles) as tell:
+    with terminal.narrator("star-gate", tmp_path, True, lambda: roles) as tell:
         tell({"event": "stage", "stage": "situations.jsonl", "done": 1, "of": 9})
         roles["judge"] = billed(2, None)
         tell({"event": "stage", "stage": "situations.jsonl", "done": 9, "of": 9, "ended": True})
@@ -70,7 +70,7 @@ def test_lines_of_a_stage_say_what_was_paid_so_far(tmp_path: Path, capsys: pytes
 
 
 def test_a_run_that_costs_nothing_says_nothing_of_money(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.narrator(tmp_path, True) as tell:
+    with terminal.narrator("star-gate", tmp_path, True) as tell:
         tell({"event": "stage", "stage": "situations.jsonl", "done": 1, "of": 9})
     assert "billed" not in json.loads(capsys.readouterr().out)
 
@@ -82,7 +82,7 @@ def test_the_ledger_is_asked_now_and_then_and_not_at_every_event(tmp_path: Path)
         asked.append(1)
         return {"oracle": billed(1, 0.0)}
 
-    with terminal.narrator(tmp_path, True, told) as tell:
+    with terminal.narrator("star-gate", tmp_path, True, told) as tell:
         for done in range(1000):
             tell({"event": "stage", "stage": "situations.jsonl", "done": done, "of": 1000})
     assert len(asked) < 50

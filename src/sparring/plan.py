@@ -80,13 +80,13 @@ class Trial:
     """A run that made a part of every stage."""
 
     run: Run
-    done: Mapping[str, int]
+    done: Mapping[str, float]
     """How much each stage did."""
     at_once: int
     """Calls that may be under way at once: of so many, the last is answered about when the first is."""
 
 
-def estimate(trial: Trial, due: Mapping[str, int], prices: Mapping[str, Price | None]) -> Plan:
+def estimate(trial: Trial, due: Mapping[str, float], prices: Mapping[str, Price | None]) -> Plan:
     """Return what a run would take whose stages have so much to do (`due`); `prices` are those of the roles' models."""
     journal = {row["stage"]: row for row in trial.run.journal()}
     lines: dict[tuple[str, str], Line] = {}

@@ -44,6 +44,19 @@ def random_k(items: Sequence[T], k: int, per: Callable[[T], Hashable], seed: int
     return chosen
 
 
+def unique(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
+    """Return the first item of each key."""
+    first: dict[Hashable, T] = {}
+    for item in items:
+        first.setdefault(key(item), item)
+    return list(first.values())
+
+
+def draw(items: Sequence[T], k: int, rng: random.Random) -> list[T]:
+    """Return `k` of the items drawn without replacement, in their first order; all where there are fewer."""
+    return [items[at] for at in sorted(rng.sample(range(len(items)), max(0, min(k, len(items)))))]
+
+
 def _check(k: int) -> None:
     if k < 1:
         raise SettingsError(f"k is {k}; at least 1 item must be kept")

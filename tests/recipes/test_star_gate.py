@@ -18,9 +18,8 @@ from sparring.cli.star_gate import done, sizes
 from sparring.engines.base import Request
 from sparring.engines.scripted import Scripted
 from sparring.errors import DataError, EngineError, RunError, SettingsError, TooManyFailures, TrainingError
-from sparring.evals.asking import Examined
+from sparring.evals.asking import Examined, verdict
 from sparring.evals.statistics import Interval
-from sparring.evals.summary import verdict
 from sparring.files import read_lines
 from sparring.opening import Engines
 from sparring.recipes.star_gate import StarGate, StarGateLoop, Training, read_texts, star_gate, turns_of

@@ -310,9 +310,10 @@ def test_the_chat_template_refuses_a_system_turn(tokenizer):
 
 
 def test_pretraining_encodes_chats_as_the_chat_template_does(tokenizer):
-    from sparring.worlds.concierge.build import ChatEncoder
+    from sparring.worlds.concierge.build import lexicon
+    from sparring.worlds.small_model import ChatEncoder
 
-    encode, rng = ChatEncoder(), random.Random(5)
+    encode, rng = ChatEncoder(lexicon()), random.Random(5)
     for _ in range(200):
         example = corpus.document(rng, corpus.Mix())
         expected = tokenizer.apply_chat_template(example.messages, return_dict=True)["input_ids"]

@@ -1,6 +1,6 @@
 """The command line.
 
-sparring run | plan | doctor star-gate [--config FILE.toml] [key=value ...]
+sparring run | plan | doctor RECIPE [--config FILE.toml] [key=value ...]      RECIPE: star-gate, tripost
 sparring score FILE.jsonl --model ENGINE
 sparring ledger stats | export | gc
 sparring world build NAME
@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,12 +27,29 @@ from sparring.cli.ledger import ledger_app
 from sparring.engines import is_remote
 from sparring.errors import SettingsError, SparringError
 
+if TYPE_CHECKING:
+    from sparring.cli.setup import Setup
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 world_app = typer.Typer(no_args_is_help=True, help="The embedded worlds.")
 app.add_typer(world_app, name="world")
 app.add_typer(ledger_app, name="ledger")
 
-RECIPES = ("star-gate",)
+
+def star_gate() -> type[Setup]:
+    from sparring.cli.star_gate import StarGateSetup
+
+    return StarGateSetup
+
+
+def tripost() -> type[Setup]:
+    from sparring.cli.tripost import TriPosTSetup
+
+    return TriPosTSetup
+
+
+RECIPES = {"star-gate": star_gate, "tripost": tripost}
+"""Each recipe with what reads its settings, loaded where it is asked for."""
 
 Recipe = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, by their dotted names.")]
@@ -61,9 +78,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from tasks to a better model; with nothing else, on its embedded world."""
-    known(recipe)
+    setup = setup_of(recipe)
     with stoppable("every finished stage and paid call is kept, the same command goes on"):
-        run_star_gate(config, overrides or [], out or Path("runs") / recipe, budget, as_json)
+        run_recipe(setup.read(config, overrides or []), out or Path("runs") / recipe, budget, as_json)
 
 
 @app.command(short_help="Say what a run would take, before it is spent.")
@@ -76,13 +93,12 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would take, before it is spent: calls, tokens, money, minutes and disk."""
-    known(recipe)
+    kind = setup_of(recipe)
     from sparring.budget import Budget
     from sparring.cli.plan import plan
-    from sparring.cli.star_gate import StarGateSetup
 
     ceiling = Budget.parse(budget) if budget else None
-    setup = StarGateSetup.read(config, overrides or [])
+    setup = kind.read(config, overrides or [])
     fit_to_write(setup.engine_names().values())
     with stoppable("every answer that was paid for is kept, the same command finds it again"):
         plan(setup, items, ceiling, as_json)
@@ -91,12 +107,11 @@ def plan(
 @app.command(short_help="Prove the plumbing of a run before it starts.")
 def doctor(recipe: Recipe, overrides: Overrides = None, config: Config = None, as_json: AsJson = False) -> None:
     """Prove the plumbing of a run before it starts: engines, weights, chat templates, room; a line each."""
-    known(recipe)
+    setup = setup_of(recipe)
     from sparring.cli.doctor import doctor
-    from sparring.cli.star_gate import StarGateSetup
 
     with stoppable("what is on screen holds, the rest was not looked at"):
-        raise typer.Exit(doctor(StarGateSetup.read(config, overrides or []), as_json))
+        raise typer.Exit(doctor(setup.read(config, overrides or []), as_json))
 
 
 @app.command(short_help="Write how likely texts are, in nats.")
@@ -120,7 +135,7 @@ def score(
 
 @world_app.command("build")
 def build_world(
-    name: Annotated[str, typer.Argument(help="One of: concierge.")],
+    name: Annotated[str, typer.Argument(help="One of: concierge, arithmetic, word-sorting.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the model; default: the one that is shipped.")] = None,
     seed: Annotated[int, typer.Option(help="The shipped model's is 0.")] = 0,
 ) -> None:
@@ -129,10 +144,8 @@ def build_world(
 
     world = world_of(f"world:{name}")
     assert world is not None  # the prefix was given
-    from sparring.worlds.concierge.build import build
-
     with tempfile.TemporaryDirectory() as made:  # a model that misses its gates replaces none
-        measured = build(made, seed=seed, log=lambda line: typer.echo(line, err=True))
+        measured = world.build(Path(made), seed, log=lambda line: typer.echo(line, err=True))
         shutil.copytree(made, out or world.model, dirs_exist_ok=True)
     typer.echo(json.dumps(measured))
 
@@ -158,24 +171,24 @@ def stoppable(kept: str) -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def known(recipe: str) -> None:
+def setup_of(recipe: str) -> type[Setup]:
+    """Return what reads a recipe's settings."""
     if recipe not in RECIPES:
         raise SettingsError(f"no recipe {recipe!r}; there is {', '.join(RECIPES)}")
+    return RECIPES[recipe]()
 
 
-def run_star_gate(config: Path | None, overrides: list[str], out: Path, budget: str | None, as_json: bool) -> None:
+def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> None:
     from sparring.budget import Budget
-    from sparring.cli.star_gate import StarGateSetup
     from sparring.report.terminal import narrator
 
     ceiling = Budget.parse(budget) if budget else None
-    setup = StarGateSetup.read(config, overrides)
     if not (out / "summary.json").exists():
         fit_to_write(setup.engine_names().values())
     with (
         setup.open_run(out, " ".join(sys.argv)) as kept,
         setup.engines(kept.id, ceiling) as engines,
-        narrator(out, as_json, engines.billed) as tell,
+        narrator(setup.recipe, out, as_json, engines.billed) as tell,
     ):
         summary = setup.carry_out(kept, engines, tell)
         tell({"event": "summary", **summary})

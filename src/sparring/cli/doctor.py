@@ -13,31 +13,35 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sparring.cli.star_gate import StarGateSetup, sft_settings
-from sparring.doctor import Finding, Plumbing, examine
+from sparring.cli.setup import Setup, sft_settings
+from sparring.doctor import Finding, Job, Plumbing, examine
 
 COLOURS = {"ok": "green", "miss": "bold red", "skip": "yellow"}
 WIDE = 13
 """Characters of the longest name of a check."""
 
 
-def doctor(setup: StarGateSetup, as_json: bool) -> int:
+def doctor(setup: Setup, as_json: bool) -> int:
     """Print a finding a check; return the exit status."""
     settings = setup.settings
-    with setup.engines("doctor star-gate") as engines:
+    with setup.engines(f"doctor {setup.recipe}") as engines:
         plumbing = Plumbing(
             policy=settings.policy,
             engines=setup.engine_names(),
             open=engines.open,
-            training=sft_settings(settings.training),
-            launcher=settings.training.launcher,
-            rounds=settings.rounds,
-            place=Path("runs") / "star-gate",
+            jobs=jobs_of(setup),
+            place=Path("runs") / setup.recipe,
             max_lora_rank=settings.vllm.max_lora_rank if settings.policy.startswith("vllm:") else None,
         )
         findings = examine(plumbing)
         missed = _listed(findings) if as_json or not sys.stdout.isatty() else drawn(findings)
     return 1 if missed else 0
+
+
+def jobs_of(setup: Setup) -> dict[str, Job]:
+    """Return the trainings that the run does, by the settings that tell how."""
+    told = {name: (getattr(setup.settings, name), times) for name, times in setup.checkpoints().items() if times}
+    return {name: Job(sft_settings(each), each.launcher, times) for name, (each, times) in told.items()}
 
 
 def _listed(findings: Iterator[Finding]) -> int:

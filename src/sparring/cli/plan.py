@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring.budget import Budget, price_of
-from sparring.cli.star_gate import StarGateSetup, done, sizes
+from sparring.cli.setup import Setup
 from sparring.engines import without_options
 from sparring.ledger import home
 from sparring.plan import NOTHING, Band, Line, Plan, Trial, estimate
@@ -26,7 +26,7 @@ AT_ONCE = 256
 """Calls that an engine takes at once; its default everywhere."""
 
 
-def plan(setup: StarGateSetup, items: int, budget: Budget | None, as_json: bool) -> None:
+def plan(setup: Setup, items: int, budget: Budget | None, as_json: bool) -> None:
     """Carry out `items` of every stage, and print what all of them would take."""
     with tempfile.TemporaryDirectory(prefix="sparring-plan-") as folder:
         found, billed = _tried(setup, Path(folder) / "trial", items, budget, as_json)
@@ -36,13 +36,11 @@ def plan(setup: StarGateSetup, items: int, budget: Budget | None, as_json: bool)
     show(Console(highlight=False), setup, found, billed)
 
 
-def _tried(
-    setup: StarGateSetup, out: Path, items: int, budget: Budget | None, as_json: bool
-) -> tuple[Plan, dict[str, Any]]:
+def _tried(setup: Setup, out: Path, items: int, budget: Budget | None, as_json: bool) -> tuple[Plan, dict[str, Any]]:
     trial = setup.trial()
     prices = {role: price_of(without_options(engine)) for role, engine in setup.engine_names().items()}
     with trial.open_run(out, "plan") as run:
-        with trial.engines(run.id, budget) as engines, narrator(out, as_json, engines.billed) as tell:
+        with trial.engines(run.id, budget) as engines, narrator(setup.recipe, out, as_json, engines.billed) as tell:
 
             def passing(event: dict[str, Any]) -> None:
                 if event["event"] in ("stage", "training"):
@@ -50,11 +48,11 @@ def _tried(
 
             trial.carry_out(run, engines, passing, most=items)
             billed = engines.billed()
-        tried = Trial(run, done(trial.settings, run), AT_ONCE)
-        return estimate(tried, sizes(setup.settings, setup.tasks), prices), billed
+        tried = Trial(run, setup.done(run), AT_ONCE)
+        return estimate(tried, setup.sizes(), prices), billed
 
 
-def show(console: Console, setup: StarGateSetup, found: Plan, billed: dict[str, Any]) -> None:
+def show(console: Console, setup: Setup, found: Plan, billed: dict[str, Any]) -> None:
     """Print the plan: a line a role and round, then who the roles are, what each round takes, and what is unknown."""
     console.print("[bold]What the whole run would take, from a few of its own items[/]")
     console.print(_calls(found))

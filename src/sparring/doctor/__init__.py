@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from sparring.doctor import engines, machine
-from sparring.doctor.plumbing import Finding, Plumbing
+from sparring.doctor.plumbing import Finding, Job, Plumbing
 from sparring.errors import SparringError
 
-__all__ = ["Finding", "Plumbing", "examine"]
+__all__ = ["Finding", "Job", "Plumbing", "examine"]
 
 Check = Callable[[Plumbing], Iterator[Finding]]
 
@@ -33,7 +33,7 @@ SAME = "name the policy's own model: engine and trainer must hold the same files
 CHECKS: dict[str, tuple[Check, str]] = {
     "servers": (machine.servers, "end the server"),
     "ledger": (machine.ledger, "keep the ledger on a local disk that can be written; SPARRING_HOME names its folder"),
-    "training": (machine.training, "mend the training settings; libraries: pip install 'sparring[local]'"),
+    "training": (machine.training, "mend the training settings"),
     "disk": (machine.disk, "free some space, or put the run elsewhere"),
     "end of turn": (engines.end_of_turn, "use a chat template that closes a reply with the model's end-of-turn token"),
     "engines": (engines.answers, "name engines that answer"),

@@ -58,7 +58,7 @@ def _tokens(reply: Completion) -> str:
 
 
 def log_probs(plumbing: Plumbing) -> Iterator[Finding]:
-    """Have the policy's engine score a text: it is what the signal is made of."""
+    """Have the policy's engine score a text: by that it proves to hold what was trained."""
     [score] = _scores(plumbing, TEXTS[:1])
     yield Finding("log-probs", "ok", f"{score.total:.3f} nats over {score.tokens} tokens")
 

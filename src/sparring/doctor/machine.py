@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from sparring.doctor.plumbing import Finding, Plumbing, gigabytes
+from sparring.doctor.plumbing import Finding, Job, Plumbing, gigabytes
 from sparring.engines import guard
 from sparring.engines.weights import parameters
 from sparring.errors import SettingsError, SparringError, TrainingError
@@ -21,6 +21,7 @@ SAVED = 4
 RECORDS = 1e9
 """Bytes left for what a run writes beside checkpoints."""
 LIBRARIES = ("torch", "transformers", "accelerate")
+INSTALL = "pip install 'sparring[local]'"
 
 
 def servers(plumbing: Plumbing) -> Iterator[Finding]:
@@ -34,19 +35,27 @@ def servers(plumbing: Plumbing) -> Iterator[Finding]:
 
 
 def training(plumbing: Plumbing) -> Iterator[Finding]:
-    """Look for what the training process needs."""
-    for library in (*LIBRARIES, *(["peft"] if plumbing.training.lora else [])):
+    """Look for what the training processes need."""
+    for name, job in plumbing.jobs.items():
+        try:
+            yield _training(name, job, plumbing.max_lora_rank)
+        except SparringError as error:
+            yield Finding(name, "miss", str(error), f"mend the settings of {name}; libraries: {INSTALL}")
+
+
+def _training(name: str, job: Job, most: int | None) -> Finding:
+    lora = job.settings.lora
+    for library in (*LIBRARIES, *(["peft"] if lora else [])):
         if find_spec(library) is None:
             raise TrainingError(f"{library} is not installed")
-    if plumbing.launcher and shutil.which(plumbing.launcher[0]) is None:
-        raise SettingsError(f"training.launcher: there is no program {plumbing.launcher[0]!r}")
-    lora, most = plumbing.training.lora, plumbing.max_lora_rank
+    if job.launcher and shutil.which(job.launcher[0]) is None:
+        raise SettingsError(f"{name}.launcher: there is no program {job.launcher[0]!r}")
     if lora and most is not None and lora.r > most:
-        raise SettingsError(f"training.lora.r = {lora.r} is above the server's max_lora_rank = {most}")
-    devices = devices_of(plumbing.launcher)
-    rows, steps = plumbing.training.accumulation(devices)
+        raise SettingsError(f"{name}.lora.r = {lora.r} is above the server's max_lora_rank = {most}")
+    devices = devices_of(job.launcher)
+    rows, steps = job.settings.accumulation(devices)
     what = f"LoRA of rank {lora.r}" if lora else "every weight"
-    yield Finding("training", "ok", f"{what}, {rows} rows x {steps} micro batches x {devices} device(s) a step")
+    return Finding(name, "ok", f"{what}, {rows} rows x {steps} micro batches x {devices} device(s) a step")
 
 
 def devices_of(launcher: Sequence[str]) -> int:
@@ -64,24 +73,27 @@ def disk(plumbing: Plumbing) -> Iterator[Finding]:
     if plumbing.model is None:
         yield Finding("disk", "skip", f"the size of {model_of(plumbing.policy)!r} is not known here yet")
         return
-    need = plumbing.rounds * SAVED * parameters(plumbing.model) + RECORDS
+    count = sum(job.checkpoints for job in plumbing.jobs.values())
+    need = count * SAVED * parameters(plumbing.model) + RECORDS
     place = next(folder for folder in (plumbing.place.resolve(), *plumbing.place.resolve().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     if need > free:
-        raise SparringError(
-            f"{plumbing.rounds} checkpoints and records take {gigabytes(need)}, {place} has {gigabytes(free)}"
-        )
+        raise SparringError(f"{count} checkpoints and records take {gigabytes(need)}, {place} has {gigabytes(free)}")
     yield Finding("disk", "ok", f"{gigabytes(need)} of {gigabytes(free)} in {place}")
 
 
 def memory(plumbing: Plumbing) -> Iterator[Finding]:
     """Compare what training will hold, activations left out, to what is free."""
-    free, where = free_memory(devices_of(plumbing.launcher))
+    if not plumbing.jobs:
+        yield Finding("memory", "ok", "nothing is trained")
+        return
+    free, where = free_memory(max(devices_of(job.launcher) for job in plumbing.jobs.values()))
     if plumbing.model is None or free is None:
         what = "free memory is" if free is None else f"the size of {model_of(plumbing.policy)!r} is"
         yield Finding("memory", "skip", f"{what} not known here")
         return
-    need = parameters(plumbing.model) * (ADAPTER if plumbing.training.lora else FULL)
+    whole = any(job.settings.lora is None for job in plumbing.jobs.values())
+    need = parameters(plumbing.model) * (FULL if whole else ADAPTER)
     if need > free:
         raise SparringError(f"training holds {gigabytes(need)} and activations, {where} has {gigabytes(free)} free")
     yield Finding("memory", "ok", f"{gigabytes(need)} and activations, of {gigabytes(free)} free {where}")

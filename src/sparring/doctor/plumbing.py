@@ -27,6 +27,16 @@ class Finding:
     """What would mend it; empty unless missed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A kind of training that the run does."""
+
+    settings: SFTSettings
+    launcher: Sequence[str] = ()
+    checkpoints: int = 1
+    """How often it is done."""
+
+
 @dataclass(frozen=True)
 class Plumbing:
     """What a run is going to use."""
@@ -37,9 +47,8 @@ class Plumbing:
     """The engine of each role, by name; the policy's among them. Empty: not named yet."""
     open: Callable[[str], Any]
     """Opens an engine, once."""
-    training: SFTSettings
-    launcher: Sequence[str]
-    rounds: int
+    jobs: Mapping[str, Job]
+    """Its trainings, by the settings that tell how."""
     place: Path
     """The run's directory, there or not."""
     max_lora_rank: int | None = None

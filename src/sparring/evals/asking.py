@@ -15,12 +15,14 @@ from typing import Any
 
 from sparring.engines.base import Scorer
 from sparring.evals.statistics import Interval, mean_interval, paired_difference
+from sparring.evals.summary import as_row, changed
 from sparring.evals.win_rate import Verdicts, compare, win_rate
-from sparring.files import Row
+from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
 from sparring.rollouts.controls import ceiling, ceiling_and_heard, floor, heard, shuffled
 from sparring.rollouts.conversation import Conversation
 from sparring.rollouts.situation import Situation
+from sparring.runs import Run
 from sparring.signals.logprob import Told, log_probs
 from sparring.stages import Stages
 
@@ -44,6 +46,9 @@ class Examined:
     """Mean log-prob of the oracle's response, by pair, in nats."""
     failed: dict[str, int] = field(default_factory=lambda: dict[str, int]())
     """Conversations that failed, by reason."""
+
+    def row(self) -> Row:
+        return {"metrics": as_row(self.metrics), "judge": self.judge, "failed": self.failed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,3 +291,26 @@ def _kinds(kinds: Iterable[str | None]) -> list[str]:
 
 def _known(row: Row, *keys: str) -> bool:
     return all(row[key] is not None for key in keys)
+
+
+def evaluated(run: Run, rounds: int) -> list[Row]:
+    """Return one line an evaluated item: every verdict, and every test conversation's log-probs."""
+    rows: list[Row] = []
+    for t in range(rounds):
+        for name, item in (("test-verdicts.jsonl", "verdict"), ("test-signals.jsonl", "log_prob")):
+            rows += [{"round": t, "item": item, **row} for row in read_lines(run.path / f"round-{t}" / name)]
+    return rows
+
+
+def verdict(found: Sequence[Examined]) -> str:
+    """Return one sentence: whether the last round's answers are preferred to m_0's, and how surely."""
+    won = found[-1].metrics.get("win_rate")
+    if won is None or won.low is None or won.high is None:
+        return f"round {len(found) - 1} could not be judged: no verdict was readable"
+    of = f"{won.value:.1%} of {won.n} held-out pairs (95 % interval {won.low:.1%} to {won.high:.1%})"
+    word = changed(won.low, won.high, 0.5)
+    sentence = f"round {len(found) - 1} {word}: its answers are preferred to m_0's in {of}"
+    about_user = [examined.metrics.get("experimental_minus_shuffled") for examined in found]
+    if about_user[0] and about_user[-1]:
+        sentence += f"; experimental minus shuffled {about_user[0].value:.1f} -> {about_user[-1].value:.1f} nats"
+    return sentence

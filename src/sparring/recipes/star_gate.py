@@ -19,17 +19,16 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from sparring.engines import trained
-from sparring.engines.base import Generator, Scorer, Served
-from sparring.errors import EngineError, RolloutError, SettingsError
-from sparring.evals.asking import Exam, Examined, Health, over_pairs
-from sparring.evals.summary import evaluated, summary
+from sparring.errors import RolloutError
+from sparring.evals.asking import Exam, Examined, Health, evaluated, over_pairs, verdict
+from sparring.evals.summary import summary
 from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
+from sparring.loop import Loop, Trainer
 from sparring.opening import Engines
 from sparring.rollouts.controls import floor, for_another, heard, rivals
 from sparring.rollouts.conversation import Conversation, converse, is_answer
@@ -46,8 +45,6 @@ from sparring.settings import Player, Serving, Settings, Training, Voice
 from sparring.signals.logprob import log_probs
 from sparring.stages import Stages, Tell, read_prompts
 from sparring.tasks import Split, Splits
-from sparring.training.canary import check_canary
-from sparring.types import user
 
 
 class Roles(Settings):
@@ -133,18 +130,13 @@ class StarGate(Settings):
         return self
 
 
-class Trainer(Protocol):
-    """Trains `model` on the rows of a file into a checkpoint folder."""
-
-    def __call__(self, model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None: ...
-
-
 def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
     """Run the whole recipe and return its summary: the same dict as summary.json."""
     found = improve(loop, loop.situations(tasks), train)
     run = loop.stages.run
     run.lines("eval.jsonl", lambda: evaluated(run, len(found)))
-    return run.json("summary.json", lambda: summary("star-gate", run, found, loop.engines.billed()))
+    rows = [examined.row() for examined in found]
+    return run.json("summary.json", lambda: summary("star-gate", run, rows, verdict(found), loop.engines.billed()))
 
 
 def improve(loop: StarGateLoop, splits: Mapping[Split, Sequence[Situation]], train: Trainer) -> list[Examined]:
@@ -178,16 +170,12 @@ def one_round(loop: StarGateLoop, t: int, policy: str, situations: Sequence[Situ
 
 
 @dataclass(frozen=True)
-class StarGateLoop:
-    """What the steps of the loop share: settings, prompts, engines, and the place where stages are kept."""
+class StarGateLoop(Loop):
+    """What the steps of the loop share."""
 
     settings: StarGate
-    prompts: Mapping[str, str]
-    stages: Stages
     examples: Sequence[str]
     """Personas shown to the author, two at a time."""
-    engines: Engines
-    """Opens engines by their names, each once."""
     health: Health | None = None
     """Reads a world's conversations; None where nobody can but a judge."""
 
@@ -204,34 +192,10 @@ class StarGateLoop:
         """Open the engines; `texts` are what `read_texts` gives. Raises EngineError for one that cannot be used."""
         prompts, examples = texts
         stages = Stages(run, tell, settings.max_failed, run, most)
-        loop = StarGateLoop(settings, prompts, stages, examples, engines, health)
-        loop.check_engines()
+        loop = StarGateLoop(settings, prompts, stages, engines, examples, health)
+        players = {name: player for name in Roles.model_fields if (player := getattr(settings.roles, name))}
+        loop.check_engines(players, "the signal")
         return loop
-
-    def check_engines(self) -> None:
-        """Open everybody's engine: one that cannot be had, or be used, is known before the first call is paid for."""
-        opened: dict[str, Any] = {"policy": self.base}
-        if not isinstance(self.base, Scorer):
-            raise EngineError(f"policy {self.settings.policy!r} cannot return log-probs, which the signal needs")
-        if isinstance(self.base, Served):  # whether a server can is known once it has
-            self.base.log_prob([[user("hello")]], ["hello"])
-        for name in Roles.model_fields:
-            if player := getattr(self.settings.roles, name):
-                opened[name] = self.role(name, player).engine
-        for name, engine in opened.items():
-            if not isinstance(engine, Generator):
-                raise EngineError(f"the engine of {name!r} cannot continue a chat")
-
-    @property
-    def base(self) -> Any:
-        """m_0, which scores."""
-        return self.engines.open(self.settings.policy)
-
-    def role(self, name: str, player: Player, instructions: str = "") -> Role:
-        if not player.engine:
-            raise SettingsError(f"roles.{name}.engine is not set: name hf:ID, or base to let m_0 play the {name}")
-        engine: Generator = self.base if player.engine == "base" else self.engines.open(player.engine)
-        return Role(name, engine, player.sampling(self.settings.seed), instructions)
 
     def asker(self, policy: str, t: int) -> Role:
         """The policy with a question due. In rows it is not told to ask; whether it is when sampled is a setting."""
@@ -364,22 +328,6 @@ class StarGateLoop:
         }
         flows = [(c.id, closing_answer(c, voices)) for c in best]
         stages.roll_out("train.jsonl", flows, lambda closed: row(by_id[closed[0]], closed[1], closed[2]))
-
-    def train(self, stages: Stages, policy: str, train: Trainer) -> str:
-        """Train on train.jsonl; return the checkpoint as an engine's name, once the engine proves to hold it."""
-        settings = self.settings
-        start = settings.policy if settings.init == "base" else policy
-        rows = stages.folder.path / "train.jsonl"
-
-        def make(out: Path) -> None:
-            self.engines.release()
-            train(start, rows, out, settings.training, settings.seed)
-
-        checkpoint = stages.folder.made("checkpoint", make)
-        after = trained(settings.policy, checkpoint)
-        check_canary(checkpoint, self.engines.open(after))
-        # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this one.
-        return after if stages.most is None else policy
 
 
 def turns_of(settings: StarGate, pair: str) -> int:

@@ -9,43 +9,24 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from sparring.evals.statistics import Interval
-from sparring.files import Row, read_lines
+from sparring.files import Row
+from sparring.report import star_gate, tripost
+from sparring.report.parts import Report
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
 Billed = Callable[[], Mapping[str, Any]]
 """Tells, by role, what the ledger says was paid: as `Account.totals` does."""
 
-ROWS = (
-    ("win_rate", "answers preferred to m_0's", "%"),
-    ("win_rate_questions_alone", "· questions alone (m_0 answers)", "%"),
-    ("win_rate_answers_alone", "· answers alone (m_0 asks)", "%"),
-    ("win_rate_personalised", "· m_0 told to personalise", "%"),
-    ("win_rate_on_specific", "· on tasks that need the user", "%"),
-    ("win_rate_on_general", "· on tasks that do not", "%"),
-    ("questions_relevant", "questions for a needed fact", "%"),
-    ("facts_right", "needed facts in the answer", "%"),
-    ("facts_invented", "needed facts invented", "%"),
-    ("answers_valid", "answers that are answers", "%"),
-    ("conversations_held", "conversations that did not fail", "%"),
-    ("closing_answers_replaced", "closing answers replaced by m_0's", "%"),
-    ("oracle_log_prob", "oracle log-prob (nats)", "nats"),
-    ("oracle_log_prob_over_m_0", "· over m_0 on the same pairs", "nats"),
-    ("oracle_log_prob_shuffled", "· another user's conversation", "nats"),
-    ("experimental_minus_shuffled", "· experimental minus shuffled", "nats"),
-    ("experimental_minus_floor", "· experimental minus floor", "nats"),
-    ("oracle_log_prob_floor", "· knowing nothing (floor)", "nats"),
-    ("oracle_log_prob_ceiling", "· persona only (ceiling)", "nats"),
-)
+REPORTS = {"star-gate": star_gate.REPORT, "tripost": tripost.REPORT}
+"""How each recipe's rounds are shown."""
 EVERY = 0.5
 """Seconds between two lines of progress where there is no terminal."""
 DEAR = 50
@@ -53,8 +34,8 @@ DEAR = 50
 
 
 @contextmanager
-def narrator(out: Path, as_json: bool, billed: Billed = dict) -> Generator[Tell]:
-    """Yield a function that is told events and shows them, with what this attempt has been billed so far."""
+def narrator(recipe: str, out: Path, as_json: bool, billed: Billed = dict) -> Generator[Tell]:
+    """Yield a function that is told a recipe's events and shows them, with what this attempt was billed so far."""
     paid = _Paid(billed)
     if as_json or not sys.stdout.isatty():
         yield _lines(paid)
@@ -62,7 +43,7 @@ def narrator(out: Path, as_json: bool, billed: Billed = dict) -> Generator[Tell]
     console = Console(highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[paid]}"), console=console, transient=True) as progress:
-        yield _Drawn(console, progress, out, paid).tell
+        yield _Drawn(REPORTS[recipe], console, progress, out, paid).tell
 
 
 class _Paid:
@@ -118,8 +99,8 @@ def _plain(value: object) -> Any:
 class _Drawn:
     """Bars while a stage goes on, a line when a round is evaluated, a table at the end."""
 
-    def __init__(self, console: Console, progress: Progress, out: Path, paid: _Paid):
-        self.console, self.progress, self.out, self.paid = console, progress, out, paid
+    def __init__(self, report: Report, console: Console, progress: Progress, out: Path, paid: _Paid):
+        self.report, self.console, self.progress, self.out, self.paid = report, console, progress, out, paid
         self.bars: dict[str, TaskID] = {}
 
     def tell(self, event: Event) -> None:
@@ -130,7 +111,7 @@ class _Drawn:
             name = f"{Path(event['checkpoint']).parent.name}/training"
             self._bar(name, event["step"], event["of"], ended=event["step"] == event["of"])
         elif kind == "round":
-            self.console.print(f"[bold]round {event['round']}[/]  {_line(event['metrics'])}")
+            self.console.print(f"[bold]round {event['round']}[/]  {self.report.line(event['metrics'])}")
         elif kind == "summary":
             show_summary(self.console, event, self.out)
 
@@ -146,27 +127,14 @@ class _Drawn:
 
 
 def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> None:
-    """Print the verdict, the table of rounds, and one held-out user before and after."""
-    console.print(summary_table(summary))
-    for panel in before_and_after(out, len(summary["rounds"]) - 1):
+    """Print the verdict, the table of rounds, and one held-out item before and after."""
+    report, rounds = REPORTS[summary["recipe"]], summary["rounds"]
+    console.print(report.table(rounds))
+    for panel in report.example(out, len(rounds) - 1):
         console.print(panel)
     for line in bill(summary):
         console.print(line)
-    console.print(
-        f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds every conversation, signal and row."
-    )
-
-
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    rounds = summary["rounds"]
-    table = Table(title="Held-out tasks and personas, 95 % intervals over pairs", title_justify="left")
-    table.add_column("")
-    for entry in rounds:
-        table.add_column(f"m_{entry['round']}", justify="right")
-    for name, label, unit in ROWS:
-        if any(entry["metrics"].get(name) for entry in rounds):
-            table.add_row(label, *[_figure(entry["metrics"].get(name), unit) for entry in rounds])
-    return table
+    console.print(f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds {report.holds}.")
 
 
 def bill(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -191,47 +159,3 @@ def _short(spent: Mapping[str, Any]) -> str:
     """Return what was billed so far, for the end of a bar: the money, or the tokens where a price is unknown."""
     dear = f"{spent['tokens']:,} tokens" if spent["usd"] is None else f"{spent['usd']:.4f} USD"
     return f"{spent['calls']:,} paid, {dear}"
-
-
-def before_and_after(out: Path, last: int) -> Iterator[Panel]:
-    """Yield m_0's and the last model's conversation with one held-out user, the first whom it served better."""
-    verdicts = read_lines(out / f"round-{last}" / "test-verdicts.jsonl")
-    won = next((v["situation"] for v in verdicts if v["voice"] == "own" and v["value"] == 1.0), None)
-    situations = {row["id"]: row for row in read_lines(out / "situations.jsonl")}
-    for t in (0, last) if won else ():
-        folder = out / f"round-{t}"
-        talks = {row["id"]: row for row in read_lines(folder / "test-conversations.jsonl")}
-        answer = next(
-            a for a in read_lines(folder / "test-answers.jsonl") if a["situation"] == won and a["voice"] == "own"
-        )
-        situation = situations[cast(str, won)]
-        lines = [f"[dim]user [/] {escape(situation['task']['text'])}"]
-        for question, reply in talks[answer["conversation"]]["turns"]:
-            lines += [f"[cyan]model[/] {escape(question)}", f"[dim]user [/] {escape(reply)}"]
-        lines.append(f"[cyan]model[/] [bold]{escape(answer['text'])}[/]")
-        title = f"m_{t} with {escape(situation['persona']['name'])}" + (", whose answer was preferred" if t else "")
-        yield Panel("\n".join(lines), title=title, title_align="left")
-
-
-def _line(metrics: Mapping[str, Interval | None]) -> str:
-    shown = [("win_rate", "preferred to m_0"), ("questions_relevant", "relevant questions")]
-    parts = [f"{label} {_figure(_as_row(metrics[name]), '%')}" for name, label in shown if metrics.get(name)]
-    for name, label in (("oracle_log_prob", "log-prob"), ("experimental_minus_shuffled", "minus shuffled")):
-        parts.append(f"{label} {_figure(_as_row(metrics[name]), 'nats')}")
-    return ", ".join(parts)
-
-
-def _as_row(interval: Interval | None) -> Mapping[str, Any] | None:
-    return interval and interval.as_dict()
-
-
-def _figure(metric: Mapping[str, Any] | None, unit: str) -> str:
-    """Return "82.1 % [79.0, 85.0]"; a dash where nothing is known."""
-    if metric is None:
-        return "-"
-    times, mark = (100, " %") if unit == "%" else (1, "")
-    value, low, high = (
-        x if x is None else round(times * x, 1) + 0.0 for x in (metric[k] for k in ("value", "low", "high"))
-    )
-    bounds = "" if low is None else f" \\[{low:.1f}, {high:.1f}]"
-    return f"{value:.1f}{mark}{bounds}"

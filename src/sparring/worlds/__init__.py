@@ -10,16 +10,18 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sparring import engines
 from sparring.engines.base import Request
 from sparring.engines.scripted import Scripted
-from sparring.errors import EngineError
+from sparring.errors import EngineError, SettingsError
 from sparring.evals.asking import Health
 from sparring.rollouts.conversation import Conversation
 from sparring.tasks import SPLITS, Splits, Task
+from sparring.tasks.exercise import Family
 
 if TYPE_CHECKING:
     from sparring.engines.vllm import Serving
@@ -27,9 +29,15 @@ if TYPE_CHECKING:
 PREFIX = "world:"
 
 
+class Build(Protocol):
+    """Trains a world's model from nothing into a folder and returns its gates; raises GateError where one is missed."""
+
+    def __call__(self, out: Path, seed: int = 0, *, log: Callable[[str], None]) -> dict[str, float]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a recipe needs of a world."""
+    """What a recipe needs of a world. A world of exercises has a family; one of conversations, tasks and a reader."""
 
     name: str
     model: Path
@@ -40,14 +48,29 @@ class World:
     """Folder with RECIPE.toml: sizes and rates that fit the world, under a user's own settings."""
     experts: Mapping[str, Callable[[Request], str]]
     """Rules by role."""
-    tasks: Callable[[], Splits]
-    health: Health
     gates: Callable[[Path], dict[str, float]]
     """Measures a model's skills; raises GateError where one that the loop relies on is missing."""
+    build: Build
+    tasks: Callable[[], Splits] | None = None
+    health: Health | None = None
+    """Reads what happened in a conversation."""
+    family: Family | None = None
+
+    @property
+    def recipes(self) -> list[str]:
+        """The recipes that this world is for."""
+        return sorted(path.stem for path in self.presets.glob("*.toml"))
 
     def preset(self, recipe: str) -> dict[str, Any]:
-        """Return the settings this world brings for a recipe."""
-        return tomllib.loads((self.presets / f"{recipe}.toml").read_text(encoding="utf-8"))
+        """Return the settings this world brings for a recipe: itself throughout, and what its RECIPE.toml says.
+
+        Raises SettingsError for a recipe it is not for.
+        """
+        if recipe not in self.recipes:
+            raise SettingsError(f"{PREFIX}{self.name} is a world for {', '.join(self.recipes)}, not for {recipe}")
+        here = f"{PREFIX}{self.name}"
+        brought = tomllib.loads((self.presets / f"{recipe}.toml").read_text(encoding="utf-8"))
+        return {"policy": f"{here}/policy", "tasks": here, "prompts": here, **brought}
 
 
 def concierge_world() -> World:
@@ -73,11 +96,48 @@ def concierge_world() -> World:
         enforce(measured, str(model))
         return measured
 
+    def build(out: Path, seed: int = 0, *, log: Callable[[str], None]) -> dict[str, float]:
+        from sparring.worlds.concierge.build import build
+
+        return build(out, seed, log=log)
+
     rules = {"author": experts.write_persona, "oracle": experts.oracle, "judge": experts.judge}
-    return World("concierge", here.MODEL, here.PROMPTS, here.HERE, rules, tasks, health, gates)
+    return World("concierge", here.MODEL, here.PROMPTS, here.HERE, rules, gates, build, tasks, health)
 
 
-WORLDS: dict[str, Callable[[], World]] = {"concierge": concierge_world}
+def lessons_world(name: str) -> World:
+    """Exercises in steps, and a model that slips in them."""
+    import sparring.worlds.lessons as here
+    from sparring.worlds.lessons.chain import Chain, family
+    from sparring.worlds.lessons.sums import Sums
+    from sparring.worlds.lessons.teacher import teacher
+    from sparring.worlds.lessons.words import Words
+
+    chains: dict[str, Chain] = {chain.name: chain for chain in (Sums(), Words())}
+    chain = chains[name]
+
+    def gates(model: Path) -> dict[str, float]:
+        from sparring.worlds.lessons.gates import enforce
+        from sparring.worlds.lessons.gates import gates as measure
+
+        measured = measure(chain, model)
+        enforce(measured, str(model))
+        return measured
+
+    def build(out: Path, seed: int = 0, *, log: Callable[[str], None]) -> dict[str, float]:
+        from sparring.worlds.lessons.build import build
+
+        return build(chain, out, seed, log=log)
+
+    rules = {"teacher": partial(teacher, chain)}
+    return World(name, here.model(name), here.PROMPTS, here.HERE, rules, gates, build, family=family(chain))
+
+
+WORLDS: dict[str, Callable[[], World]] = {
+    "concierge": concierge_world,
+    "arithmetic": partial(lessons_world, "arithmetic"),
+    "word-sorting": partial(lessons_world, "word-sorting"),
+}
 
 
 def world_of(name: str) -> World | None:
@@ -101,7 +161,7 @@ def open_engine(name: str, serving: Serving | None = None) -> Any:
     if role == "policy":
         return engines.open_engine(f"hf:{world.model}")
     if role not in world.experts:
-        raise EngineError(f"engine {name!r}: the world {world.name} has policy, {', '.join(world.experts)}")
+        raise EngineError(f"engine {name!r}: the world {world.name} has {', '.join(['policy', *world.experts])}")
     return Scripted(world.experts[role])
 
 

@@ -1,0 +1,93 @@
+"""What the loop of every recipe shares: its engines, who speaks through them, and how its policy is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from sparring.engines import trained
+from sparring.engines.base import Generator, Scorer, Served
+from sparring.errors import EngineError, SettingsError
+from sparring.flow import Role
+from sparring.opening import Engines
+from sparring.settings import Player, Training
+from sparring.stages import Stages
+from sparring.training.canary import check_canary
+from sparring.types import user
+
+
+class Trainer(Protocol):
+    """Trains `model` on the rows of a file into a checkpoint folder."""
+
+    def __call__(self, model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None: ...
+
+
+class Common(Protocol):
+    """Settings that all recipes have."""
+
+    @property
+    def policy(self) -> str: ...
+    @property
+    def init(self) -> Literal["base", "previous"]: ...
+    @property
+    def training(self) -> Training: ...
+    @property
+    def seed(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the steps of a loop share: settings, prompts, engines, and the place where stages are kept."""
+
+    settings: Common
+    prompts: Mapping[str, str]
+    stages: Stages
+    engines: Engines
+    """Opens engines by their names, each once."""
+
+    @property
+    def base(self) -> Any:
+        """The policy as it was given."""
+        return self.engines.open(self.settings.policy)
+
+    def role(self, name: str, player: Player, instructions: str = "") -> Role:
+        if not player.engine:
+            raise SettingsError(f"roles.{name}.engine is not set: name hf:ID, or base to let m_0 play the {name}")
+        engine: Generator = self.base if player.engine == "base" else self.engines.open(player.engine)
+        return Role(name, engine, player.sampling(self.settings.seed), instructions)
+
+    def check_engines(self, players: Mapping[str, Player], what_for: str) -> None:
+        """Open everybody's engine: one that cannot be had, or be used, is known before the first call is paid for.
+
+        `what_for` says what needs the policy's log-probs.
+        """
+        opened: dict[str, Any] = {"policy": self.base}
+        if not isinstance(self.base, Scorer):
+            raise EngineError(f"policy {self.settings.policy!r} cannot return log-probs, which {what_for} needs")
+        if isinstance(self.base, Served):  # whether a server can is known once it has
+            self.base.log_prob([[user("hello")]], ["hello"])
+        opened |= {name: self.role(name, player).engine for name, player in players.items()}
+        for name, engine in opened.items():
+            if not isinstance(engine, Generator):
+                raise EngineError(f"the engine of {name!r} cannot continue a chat")
+
+    def train(self, stages: Stages, policy: str, train: Trainer, training: Training | None = None) -> str:
+        """Train on train.jsonl; return the checkpoint as an engine's name, once the engine proves to hold it.
+
+        `training` stands in for the setting of that name.
+        """
+        settings = self.settings
+        start = settings.policy if settings.init == "base" else policy
+        rows = stages.folder.path / "train.jsonl"
+
+        def make(out: Path) -> None:
+            self.engines.release()
+            train(start, rows, out, training or settings.training, settings.seed)
+
+        checkpoint = stages.folder.made("checkpoint", make)
+        after = trained(settings.policy, checkpoint)
+        check_canary(checkpoint, self.engines.open(after))
+        # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this one.
+        return after if stages.most is None else policy

@@ -1,0 +1,97 @@
+"""TriPosT's rounds: what is right at first, and after the policy has corrected itself, beside what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from sparring.files import read_lines
+from sparring.report.parts import Metrics, Report, Unit, as_row, figure
+from sparring.tasks.exercise import read_feedback, read_steps
+
+WIDE = 80
+"""Columns of an example's text."""
+
+ROWS: tuple[tuple[str, str, Unit], ...] = (
+    ("accuracy_direct", "right at the first attempt", "%"),
+    ("accuracy_direct_seen", "· in tiers trained on", "%"),
+    ("accuracy_direct_unseen", "· in harder ones", "%"),
+    ("accuracy_self_corrected", "right after correcting itself", "%"),
+    ("accuracy_self_corrected_seen", "· in tiers trained on", "%"),
+    ("accuracy_self_corrected_unseen", "· in harder ones", "%"),
+    ("accuracy_self_corrected_over_round_0", "· over m_0 correcting itself", "points"),
+    ("accuracy_self_corrected_over_round_0_direct", "· over m_0's first attempts", "points"),
+    ("mended", "wrong, then right", "%"),
+    ("broken", "right, then wrong", "%"),
+    ("corrects_itself", "attempts that it updates", "%"),
+    ("errors_found", "wrong attempts that it criticises", "%"),
+    ("false_alarms", "right attempts that it criticises", "%"),
+    ("feedback_accuracy", "feedback the verifier agrees with", "%"),
+    ("feedback_span", "· and quotes the same", "%"),
+    ("sampled_direct", "at temperature 1: first attempts", "%"),
+    ("sampled_self_corrected", "· after correcting itself", "%"),
+    ("sampled_gain", "· gained by it", "points"),
+    ("majority_vote", "· votes at no fewer tokens", "%"),
+    ("self_corrected_over_vote", "· correcting itself over votes", "points"),
+)
+
+
+def line(metrics: Metrics) -> str:
+    """Return a round in one line."""
+    shown = (
+        ("accuracy_direct", "right at first"),
+        ("accuracy_self_corrected", "corrected"),
+        ("mended", "mended"),
+        ("broken", "broken"),
+    )
+    return ", ".join(f"{label} {figure(as_row(metrics.get(name)), '%', bounds=False)}" for name, label in shown)
+
+
+def mended(out: Path, last: int) -> Iterator[Panel]:
+    """Yield a held-out question that the last model got wrong and then mended by itself, one of the fewest words."""
+    rows = [row for row in read_lines(out / "eval.jsonl") if row["round"] == last and row["item"] == "greedy"]
+    ids = {row["id"] for row in rows if row["self_corrected"] and not row["direct"]}
+    folder = out / f"round-{last}"
+    found = [row for row in read_lines(folder / "test-trajectories.jsonl") if row["exercise"] in ids]
+    if not found:
+        return
+    shown = min(found, key=lambda row: (len(row["attempts"]), sum(map(len, row["attempts"]))))
+    exercises = {row["id"]: row for row in read_lines(out / "exercises.jsonl") if row["part"] == "test"}
+    exercise = exercises[shown["exercise"]]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="cyan")
+    grid.add_column(max_width=WIDE, overflow="fold")
+    grid.add_row(Text("question", "dim"), Text(exercise["question"]))
+    for name, text in said(shown):
+        grid.add_row(name, text)
+    yield Panel.fit(grid, title=f"m_{last} mends its own mistake ({escape(exercise['tier'])})", title_align="left")
+
+
+def said(trajectory: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    """Yield what the model said: attempts with what its feedback quotes of them in red, feedback, the last update."""
+    feedbacks = [*trajectory["feedbacks"], ""]
+    for at, (attempt, feedback) in enumerate(zip(trajectory["attempts"], feedbacks, strict=False)):
+        text = Text(attempt)
+        named = read_feedback(feedback, attempt)
+        if named and named.step:
+            place = attempt.find(named.span, next(s.start for s in read_steps(attempt) if s.label == named.step))
+            text.stylize("bold red", place, place + len(named.span))
+        yield ("update" if at else "attempt"), text
+        if feedback:
+            yield "feedback", Text(feedback, "italic")
+
+
+REPORT = Report(
+    title="Held-out questions, 95 % intervals",
+    rows=ROWS,
+    line=line,
+    example=mended,
+    holds="every attempt, feedback, update and row",
+    bounds=False,
+)
