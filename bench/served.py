@@ -26,7 +26,8 @@ from tests.servable import servable
 def settings(model: Path) -> str:
     """Return the world's settings for a policy that is served: a TOML text."""
     text = (concierge.HERE / "star-gate.toml").read_text(encoding="utf-8")
-    text = text.replace('policy = "world:concierge/policy"', f"policy = {json.dumps(f'vllm:{model}')}")
+    named = {"policy": f"vllm:{model}", "tasks": "world:concierge", "prompts": "world:concierge"}
+    text = "\n".join([*(f"{name} = {json.dumps(value)}" for name, value in named.items()), text])
     # An adapter wants a higher rate than all weights do.
     text = text.replace("learning_rate = 1e-3", "learning_rate = 1e-2\nlora = { r = 8, alpha = 16 }")
     words = {"command": SERVING.command, "arguments": SERVING.arguments}

@@ -24,7 +24,7 @@ EQUAL = "rationales (equal tokens)"
 MAIN: dict[str, tuple[str, ...]] = {
     FULL: (),
     EQUAL: ("learn_from=rationales",),
-    "rationales of all questions (equal tokens)": ("learn_from=rationales", "gold=600"),
+    "rationales of all questions (equal tokens)": ("learn_from=rationales", "gold=1200"),
     "demonstrations of other mistakes": ("learn_from=demonstrations", 'mistakes=["blunder"]'),
     "demonstrations of its own mistakes": ("learn_from=demonstrations", 'mistakes=["slip"]'),
 }
@@ -33,7 +33,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "LMSI by vote": ("learn_from=votes",),
     "LMSI by gold": ("learn_from=filtered",),
     "no interaction": ("interaction=once",),
-    "no balance": ("ratio=none",),
+    "no balance": ("ratio=all",),
     "no weights": ("feedback_weight=1.0",),
     "p = .2": ("ratio=0.5",),
     "p = .6": ("ratio=3.0",),
@@ -41,7 +41,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "no false alarms": ("false_alarms=false",),
     "no evidence": ("evidence=false",),
     "the policy mends": ("improver=policy",),
-    "a teacher criticises": ("feedback=teacher",),
+    "a model criticises": ("feedback=teacher",),
 }
 ARMS = MAIN | ABLATIONS
 COLUMNS = ("direct", "self_corrected")
@@ -92,6 +92,8 @@ def main() -> None:
 
 def _arm(world: str, arm: str, seed: int, out: Path) -> Arm:
     settings = (f"policy=world:{world}/policy", f"seed={seed}", *ARMS[arm])
+    if "feedback=teacher" in settings:
+        settings = (*settings, f"roles.teacher.engine=world:{world}/teacher")
     if "equal" in arm:
         settings = (*settings, f"training.tokens={_tokens(folder_of(FULL, seed, out))}")
     return Arm("tripost", folder_of(arm, seed, out), settings)

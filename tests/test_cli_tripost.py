@@ -60,7 +60,6 @@ def questions(split: str, count: int, **more: Any) -> list[dict[str, Any]]:
         (["policy=world:concierge/policy"], "world:concierge is a world for star-gate, not for tripost"),
         (["policy=world:aritmetc/policy"], "no world 'aritmetc'"),
         (["policy=org/model"], "policy 'org/model' cannot be trained here"),
-        (["gold=9", "questions=8"], "gold = 9 is over questions = 8"),
         (["feedback=teacher"], "feedback = 'teacher': name roles.teacher.engine"),
         (["tasks=date-understanding"], "date-understanding: no script can criticise or mend; name roles.teacher"),
         (["tasks=date-understanding", "learn_from=filtered", "evidence=true"], "evidence = true: nothing can work out"),
@@ -230,11 +229,10 @@ def test_the_sizes_of_a_plan_are_those_of_the_run(tmp_path: Path, overrides: lis
     assert set(found) - set(planned) == {"exercises.jsonl", "eval.jsonl"}
 
 
-@pytest.mark.parametrize("ratio", ["1.5", "null"])
+@pytest.mark.parametrize("ratio", ["1.5", "all"])
 def test_an_estimate_of_a_part_comes_near_the_calls_and_rows_of_the_whole(tmp_path: Path, ratio: str) -> None:
     sizes = ["questions=60", "test_questions=60", "rounds=1", "samples=2", "test_sampled=40"]
-    setup = TriPosTSetup.read(None, [*ARITHMETIC, *sizes, *([] if ratio == "null" else [f"ratio={ratio}"])])
-    setup = replace(setup, settings=setup.settings.model_copy(update={"ratio": None})) if ratio == "null" else setup
+    setup = TriPosTSetup.read(None, [*ARITHMETIC, *sizes, f"ratio={ratio}"])
     whole, trial = carried_out(setup, tmp_path / "whole"), carried_out(setup.trial(), tmp_path / "trial", most=24)
     done = setup.done(trial)
     found = estimate(Trial(trial, done, 256), setup.sizes(), {"policy": None})

@@ -28,7 +28,9 @@ SUM = "Work out: 12 + 7 - 8"
 SUM_RIGHT = "(1) 12 + 7 = 19\n(2) 19 - 8 = 11\n(Final response) So the answer is 11."
 SUM_SLIPPED = "(1) 12 + 7 = 19\n(2) 19 - 8 = 27\n(Final response) So the answer is 27."
 SORT = "Sort: cloud apple candle"
-SORT_SLIPPED = "(1) apple cloud\n(2) apple cloud candle\n(Final response) So the answer is apple cloud candle."
+SORT_SLIPPED = (
+    "(1) apple : apple cloud\n(2) candle : apple cloud candle\n(Final response) So the answer is apple cloud candle."
+)
 
 
 def criticism(chain: Chain, question: str, attempt: str) -> str | None:
@@ -59,10 +61,11 @@ def test_the_first_mistake_is_named_and_mended_from_there(chain: Chain) -> None:
 
 
 def test_criticism_reads_as_it_is_meant() -> None:
-    told = 'Step (1) is correct. In step (2) the part " 19 - 8 = 27 " is incorrect. This is because 19 - 8 is not equal to 27.'
-    assert criticism(Sums(), SUM, SUM_SLIPPED) == told
-    told = 'Step (1) is correct. In step (2) the part " cloud candle " is incorrect. This is because candle comes before cloud.'
-    assert criticism(Words(), SORT, SORT_SLIPPED) == told
+    first = "Step (1) is correct. In step (2) the part"
+    why = "is incorrect. This is because 19 - 8 is not equal to 27."
+    assert criticism(Sums(), SUM, SUM_SLIPPED) == f'{first} " 19 - 8 = 27 " {why}'
+    why = "is incorrect. This is because candle comes before cloud."
+    assert criticism(Words(), SORT, SORT_SLIPPED) == f'{first} " cloud candle " {why}'
 
 
 def test_evidence_works_every_step_out_from_where_the_attempt_stood() -> None:
@@ -92,7 +95,7 @@ def test_what_is_no_step_of_the_question_is_wrong_where_it_stands(attempt: str, 
 
 def test_a_lost_or_doubled_word_is_a_wrong_step() -> None:
     for said in ("apple", "apple apple cloud", "apple clouds"):
-        found = family(Words()).verify(SORT, f"(1) {said}\n(Final response) So the answer is {said}.")
+        found = family(Words()).verify(SORT, f"(1) apple : {said}\n(Final response) So the answer is {said}.")
         assert found
         assert found.step == "1"
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from sparring.cli.setup import (
     Setup,
@@ -188,9 +188,9 @@ def count(run: Run, stage: str) -> int:
     return len(read_lines(run.path / stage)) + len(run.failures.get(stage, []))
 
 
-def balanced(found: Mapping[str, float], ratio: float | None) -> float:
+def balanced(found: Mapping[str, float], ratio: float | Literal["all"]) -> float:
     """Return how many rows are kept of those found, by kind, as `lessons.balance` does."""
-    if ratio is None:
+    if ratio == "all":
         return sum(found.values())
     mends, gold = found.get("improvement", 0), found.get("gold", 0)
     right = min(math.ceil(mends / ratio), found.get("false alarm", 0) + found.get("non-improvement", 0))

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sparring.errors import SettingsError
 from sparring.evals.correcting import Examined, Tried, examine, verdict, votes_needed
@@ -102,7 +102,7 @@ class TriPosT(Settings):
     questions: int = Field(default=550, ge=1)
     """Training questions, all tried in every round."""
     gold: int | None = Field(default=None, ge=0)
-    """Of them, those with a gold rationale; None: all."""
+    """Of them, at most so many whose gold rationale is learned; None: all."""
     test_questions: int = Field(default=2000, ge=1)
     """Held-out questions, spread evenly over all tiers."""
     test_sampled: int = Field(default=0, ge=0)
@@ -134,8 +134,8 @@ class TriPosT(Settings):
     """once: what was learned in round 1 is learned in every round."""
     evidence: bool = False
     """Feedback works out every step anew before its verdict."""
-    ratio: float | None = Field(default=1.5, gt=0)
-    """Improvement : non-improvement : gold = ratio : 1 : 1; None: all there is."""
+    ratio: float | Literal["all"] = 1.5
+    """Improvement : non-improvement : gold = ratio : 1 : 1; all: whatever there is of each."""
     feedback_weight: float = Field(default=1.5, ge=0)
     """On feedback and update where there is an improvement; 1: no weights."""
     attempt_weight: float = Field(default=1.0, ge=0)
@@ -153,10 +153,15 @@ class TriPosT(Settings):
     """What is kept for ever: calls to servers that others run; or those of vllm: and hf: as well."""
     seed: int = 0
 
+    @field_validator("ratio", mode="before")
+    @classmethod
+    def check_ratio(cls, value: object) -> object:
+        if value != "all" and not (isinstance(value, int | float) and value > 0):
+            raise ValueError("must be a number above 0, or all")
+        return value
+
     @model_validator(mode="after")
     def check(self) -> Self:
-        if self.gold is not None and self.gold > self.questions:
-            raise ValueError(f"gold = {self.gold} is over questions = {self.questions}; gold rationales are of those")
         if self.test_sampled > self.test_questions:
             raise ValueError(f"test_sampled = {self.test_sampled} is over test_questions = {self.test_questions}")
         asked = [name for name in ("feedback", "improver") if getattr(self, name) == "teacher"]
@@ -383,7 +388,7 @@ class TriPosTLoop(Loop):
     def write(self, stages: Stages, seed: str, find: Callable[[], list[Lesson]]) -> list[Row]:
         """Write the training rows: what is found, balanced. The journal counts both by kind."""
         # A trial has too little to balance.
-        ratio = self.settings.ratio if stages.most is None else None
+        ratio = self.settings.ratio if stages.most is None else "all"
 
         def rows() -> list[Row]:
             found = find()

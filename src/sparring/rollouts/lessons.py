@@ -113,16 +113,16 @@ def without_twins(lessons: Sequence[Lesson]) -> list[Lesson]:
     return unique(alarms_first, lambda lesson: tuple(message["content"] for message in lesson.example.messages))
 
 
-def balance(lessons: Sequence[Lesson], ratio: float | None, seed: str) -> list[Lesson]:
+def balance(lessons: Sequence[Lesson], ratio: float | Literal["all"], seed: str) -> list[Lesson]:
     """Return lessons in the proportion improvement : non-improvement : gold = `ratio` : 1 : 1, shuffled.
 
     No improvement is left out, and nothing is drawn twice: where there is too little of a kind its share is smaller.
     False alarms are of the second kind, and come first in it. Gold is first of questions that have no other lesson, as
-    published; then of others, which the published code leaves out. Lessons of other kinds, and without a ratio all, are
-    only shuffled.
+    published; then of others, which the published code leaves out. Lessons of other kinds are only shuffled, and so are
+    those of all kinds where the ratio is "all".
     """
     rng = random.Random(seed)
-    if ratio is not None:
+    if ratio != "all":
         of: dict[Kind, list[Lesson]] = {kind: [] for kind in ("improvement", "false alarm", "non-improvement", "gold")}
         rest = [lesson for lesson in lessons if lesson.kind not in of]
         for lesson in lessons:
