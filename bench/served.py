@@ -22,18 +22,18 @@ from bench.vllm import SERVING
 from sparring.worlds import concierge
 from tests.servable import servable
 
+ADAPTER = ("training.lora={ r = 8, alpha = 16 }", "training.learning_rate=1e-2")
+"""An adapter wants a higher rate than all weights do."""
 
-def settings(model: Path) -> str:
-    """Return the world's settings for a policy that is served: a TOML text."""
-    text = (concierge.HERE / "star-gate.toml").read_text(encoding="utf-8")
-    named = {"policy": f"vllm:{model}", "tasks": "world:concierge", "prompts": "world:concierge"}
-    text = "\n".join([*(f"{name} = {json.dumps(value)}" for name, value in named.items()), text])
-    # An adapter wants a higher rate than all weights do.
-    text = text.replace("learning_rate = 1e-3", "learning_rate = 1e-2\nlora = { r = 8, alpha = 16 }")
+
+def settings(model: Path, preset: Path, world: str) -> str:
+    """Return a world's settings for a recipe, with a policy that is served: a TOML text."""
+    named = {"policy": f"vllm:{model}", "tasks": world, "prompts": world}
     words = {"command": SERVING.command, "arguments": SERVING.arguments}
     lines = [f"{name} = {json.dumps(value)}" for name, value in words.items()]
     lines += [f"environment.{name} = {json.dumps(value)}" for name, value in SERVING.environment.items()]
-    return "\n".join([text, "[vllm]", *lines, ""])
+    first = [f"{name} = {json.dumps(value)}" for name, value in named.items()]
+    return "\n".join([*first, preset.read_text(encoding="utf-8"), "[vllm]", *lines, ""])
 
 
 def main() -> None:
@@ -46,12 +46,13 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "model").exists():
         servable(concierge.MODEL, folder / "model")
-    (folder / "served.toml").write_text(settings(folder / "model"), encoding="utf-8")
+    text = settings(folder / "model", concierge.HERE / "star-gate.toml", "world:concierge")
+    (folder / "served.toml").write_text(text, encoding="utf-8")
     with home(), server(reply=REPLY, latency=0.2) as url:
         options = ["--config", str(folder / "served.toml"), "--out", str(folder / "run"), "--json"]
         command = [sys.executable, "-m", "sparring", "run", "star-gate", *options, f"roles.oracle.engine={url}#test"]
         started = time.monotonic()
-        done = subprocess.run([*command, *args.overrides], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run([*command, *ADAPTER, *args.overrides], stdout=subprocess.PIPE, text=True, check=True)
         minutes, billed = (time.monotonic() - started) / 60, books(url)["billed"]
     summary = json.loads(done.stdout.splitlines()[-1])
     wins = [entry["metrics"]["win_rate"] for entry in summary["rounds"]]

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 

@@ -167,10 +167,11 @@ class TriPosT(Settings):
         asked = [name for name in ("feedback", "improver") if getattr(self, name) == "teacher"]
         if asked and not self.roles.teacher.engine:
             raise ValueError(f"{asked[0]} = 'teacher': name roles.teacher.engine, or leave it to the script")
-        if self.policy.startswith("vllm:") and (self.training.lora is None or self.init != "base"):
+        adapted = self.training.lora is not None and self.rationale.lora is not None
+        if self.policy.startswith("vllm:") and (not adapted or self.init != "base"):
             raise ValueError(
-                f"policy = {self.policy!r}: a served policy is trained as an adapter of the base, so training.lora "
-                'must be set ({r = 16} will do) and init be "base"; or name it hf:'
+                f"policy = {self.policy!r}: a served policy is trained as adapters of the base, so training.lora and "
+                'rationale.lora must be set ({r = 16} will do) and init be "base"; or name it hf:'
             )
         return self
 
