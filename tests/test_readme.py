@@ -21,7 +21,6 @@ def test_the_python_of_the_readme_prints_the_output_of_the_readme() -> None:
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:
     from sparring.recipes.star_gate import StarGate
-
     from sparring.recipes.tripost import TriPosT
 
     mine, mend, served, _ = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)

@@ -321,12 +321,15 @@ class TriPosTLoop(Loop):
                 return self.demonstrate(stages, t, questions)
             case _:
                 return []
-        indices = range(self.settings.samples)
-        return self.correct(stages, "attempts.jsonl", self.policy(policy), questions, indices, updates)
+        return self.correct(stages, "attempts.jsonl", self.policy(policy), questions, self.indices(t), updates)
+
+    def indices(self, t: int) -> range:
+        """Return the numbers of a round's samples: a policy that changed little still says something else."""
+        return range(t * self.settings.samples, (t + 1) * self.settings.samples)
 
     def demonstrate(self, stages: Stages, t: int, questions: Sequence[Exercise]) -> list[Trajectory]:
         """Return the teacher's own attempts: a model's, or a script's with a mistake in each."""
-        teacher, seed = self.settings.roles.teacher, f"{self.settings.seed}/{t}"
+        teacher, seed = self.settings.roles.teacher, str(self.settings.seed)
         role = self.role("teacher", teacher) if teacher.engine else None
         flows = [
             (
@@ -336,7 +339,7 @@ class TriPosTLoop(Loop):
                 else corrupted(one, index, self.family, seed, self.settings.mistakes),
             )
             for one in questions
-            for index in range(self.settings.samples)
+            for index in self.indices(t)
         ]
         return _read(stages.roll_out("attempts.jsonl", flows, Trajectory.row), questions)
 
