@@ -60,6 +60,17 @@ def test_the_first_attempt_and_the_last_are_counted_and_what_was_mended_and_brok
     assert found["accuracy_direct"] is not None and found["accuracy_direct"].n == 4
 
 
+def test_exercises_from_elsewhere_count_in_their_own_tier_alone() -> None:
+    those = [tried(RIGHT, CORRECT, id="a"), tried(WRONG, CORRECT, id="b")]
+    those[1] = replace(those[1], exercise=replace(those[1].exercise, seen=None, tier="elsewhere"))
+    m_0 = of(those)
+    found = of(those, m_0)
+    assert value(found.metrics, "accuracy_direct") == 1.0
+    assert found.metrics["accuracy_self_corrected_over_round_0"].n == 1
+    assert value(found.tiers["elsewhere"], "accuracy_direct") == 0.0
+    assert [row["id"] for row in found.items] == ["a", "b"]
+
+
 def test_seen_and_unseen_are_told_apart_and_each_tier_has_its_own() -> None:
     those = [
         tried(RIGHT, CORRECT, id="a"),

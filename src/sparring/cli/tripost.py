@@ -29,6 +29,7 @@ from sparring.recipes.tripost import BARE, EDITED, TriPosT, TriPosTLoop
 from sparring.rollouts.trajectory import Trajectory
 from sparring.runs import Run
 from sparring.select import draw
+from sparring.tasks.bbh import load_bbh
 from sparring.tasks.exercise import Exercise, Family, exercises
 from sparring.tasks.families import family_of
 from sparring.tasks.own import load_own
@@ -124,7 +125,7 @@ class TriPosTSetup(Setup):
 
     def _test(self, t: int) -> dict[str, float]:
         found: dict[str, float] = {f"round-{t}/test-trajectories.jsonl": len(self.test)}
-        if some := min(self.settings.test_sampled, len(self.test)):
+        if some := min(self.settings.test_sampled, self.settings.test_questions, len(self.test)):
             found[f"round-{t}/test-sampled.jsonl"] = some
             if t in (0, self.settings.rounds):
                 found[f"round-{t}/test-votes.jsonl"] = some
@@ -174,7 +175,8 @@ def read_exercises(settings: TriPosT) -> tuple[Family, list[Exercise], list[Exer
         questions = draw(own.train, sizes[0], random.Random(f"{seed}/train"))
         return own.family, questions, draw(own.test, sizes[1], random.Random(f"{seed}/test"))
     family = (world and world.family) or family_of(name)
-    return family, exercises(family, "train", sizes[0], seed), exercises(family, "test", sizes[1], seed)
+    outside = load_bbh(Path(settings.bbh), family.name) if settings.bbh else []
+    return family, exercises(family, "train", sizes[0], seed), [*exercises(family, "test", sizes[1], seed), *outside]
 
 
 def samples(settings: TriPosT, t: int) -> bool:

@@ -47,8 +47,8 @@ class Examined:
         return {"metrics": as_row(self.metrics), "tiers": tiers, **counts}
 
     def values(self, item: str, name: str) -> dict[str, float]:
-        """Return a column of the items of one kind, by question."""
-        return {row["id"]: float(row[name]) for row in self.items if row["item"] == item}
+        """Return a column of the items of one kind, by question; those from elsewhere left out."""
+        return {row["id"]: float(row[name]) for row in self.items if row["item"] == item and row["seen"] is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ def examine(family: Family, questions: Sequence[Exercise], tried: Tried, m_0: Ex
     items = readings(family, questions, tried.greedy, "greedy")
     items += readings(family, tried.some, tried.sampled, "sampled")
     greedy = [row for row in items if row["item"] == "greedy"]
-    found = Examined(metrics_of(greedy), tiers_of(greedy), items)
+    own = [row for row in greedy if row["seen"] is not None]
+    found = Examined(metrics_of(own), tiers_of(greedy), items)
     if m_0:
         now = found.values("greedy", "self_corrected")
         for name, before in (("", "self_corrected"), ("_direct", "direct")):
@@ -139,7 +140,7 @@ def metrics_of(rows: Sequence[Row]) -> Metrics:
     `errors_found` (of others). Of those that a script could read: `feedback_accuracy` (verdict and step agree with the
     script), `feedback_span` (of those with a mistake: step and quotation agree). And tokens written a question.
     """
-    parts = {"": rows, "_seen": [r for r in rows if r["seen"]], "_unseen": [r for r in rows if not r["seen"]]}
+    parts = {"": rows, "_seen": [r for r in rows if r["seen"]], "_unseen": [r for r in rows if r["seen"] is False]}
     found: Metrics = {}
     for suffix, part in parts.items():
         found[f"accuracy_direct{suffix}"] = _share(part, lambda row: row["direct"])

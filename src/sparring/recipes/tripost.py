@@ -105,6 +105,8 @@ class TriPosT(Settings):
     """Of them, at most so many whose gold rationale is learned; None: all."""
     test_questions: int = Field(default=2000, ge=1)
     """Held-out questions, spread evenly over all tiers."""
+    bbh: str = ""
+    """A folder of BIG-Bench-Hard files: those of the family are tested on as well, as tiers that no total counts."""
     test_sampled: int = Field(default=0, ge=0)
     """Of them, those also tried at temperature 1, and voted on in the first and the last round."""
     rounds: int = Field(default=3, ge=1)
@@ -405,7 +407,8 @@ class TriPosTLoop(Loop):
     def examine(self, t: int, policy: str, test: Sequence[Exercise], m_0: Examined | None) -> Examined:
         """Evaluate m_t on held-out questions: greedily; some of them sampled and, in the end, voted on too."""
         stages = self.stages.within(f"round-{t}")
-        updates, some = self.settings.updates, _spread(test, self.settings.test_sampled)
+        updates, own = self.settings.updates, [one for one in test if one.seen is not None]
+        some = _spread(own, self.settings.test_sampled)
         greedy = self.correct(stages, "test-trajectories.jsonl", self.policy(policy, 0.0), test, range(1), updates)
         tried = Tried(greedy)
         if some:

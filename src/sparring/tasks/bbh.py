@@ -19,7 +19,7 @@ from sparring.tasks.load import check_text
 NUMBER = re.compile(r"[+-]?[0-9]{1,300}")
 OPTION = re.compile(r"\(([A-Z])\)")
 SHORT = 7
-"""Words of a list to sort that still counts as seen."""
+"""Words of a list to sort that is still short: those have a tier of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,6 @@ class File:
     family: str
     canonical: Callable[[str, str], str | None]
     """(question, target) -> the answer as the family's `answer_of` gives it; None where it is none."""
-    seen: bool = True
-    """Whether exercises as difficult are trained on."""
 
 
 def _number(_: str, target: str) -> str | None:
@@ -55,7 +53,7 @@ FILES: Mapping[str, File] = {
     "date_understanding": File("date-understanding", _option),
     "logical_deduction_three_objects": File("logical-deduction", _option),
     "logical_deduction_five_objects": File("logical-deduction", _option),
-    "logical_deduction_seven_objects": File("logical-deduction", _option, seen=False),
+    "logical_deduction_seven_objects": File("logical-deduction", _option),
 }
 """By the file's name without its suffix."""
 
@@ -99,11 +97,10 @@ def _exercise(file: File, path: Path, number: int, row: Any) -> Exercise:
     answer = file.canonical(question, target)
     if answer is None:
         raise DataError(f"{where}: target {target!r:.80} does not answer its question")
-    tier, seen = path.stem, file.seen
-    if file.family == "word-sorting":
-        seen = len(answer.split()) <= SHORT
-        tier = f"{tier} {'1' if seen else SHORT + 1}-{SHORT if seen else 20}"
-    return Exercise(f"{path.stem}-{number}", question, answer, tier, seen)
+    tier = path.stem
+    if file.canonical is _words:
+        tier = f"{tier} 1-{SHORT}" if len(answer.split()) <= SHORT else f"{tier} {SHORT + 1}-20"
+    return Exercise(f"{path.stem}-{number}", question, answer, tier, seen=None)
 
 
 def _text(row: Any, name: str, where: str) -> str:

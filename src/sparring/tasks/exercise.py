@@ -36,8 +36,8 @@ class Exercise:
     """In the canonical form that its family's `answer_of` gives."""
     tier: str
     """How difficult it is, a name that results are reported by."""
-    seen: bool = True
-    """Whether its tier is trained on."""
+    seen: bool | None = True
+    """Whether its tier is trained on; None: it is from elsewhere, and counts in its tier alone."""
     rationale: str | None = None
     """An attempt without a mistake, where a script can write one."""
 
