@@ -1,10 +1,11 @@
 """TriPosT, its baselines and ablations on the embedded worlds, over several seeds: the tables of RESULTS.md.
 
-    python -m bench.tripost --worlds arithmetic word-sorting --seeds 0 1 2 --out runs/tripost
+    python -m bench.tripost --worlds arithmetic word-sorting --seeds 1 2 3 --out runs/tripost
 
-Every arm is a run directory of its own, so a stopped measurement goes on where it was. The baselines of gold rationales
-pass as many tokens through the model, in every round, as TriPosT's rounds with the same seed did on average. Intervals
-are over held-out questions of all seeds together; differences are paired by seed and question.
+Every arm is a run directory of its own, so a stopped measurement goes on where it was. Every arm passes as many tokens
+through the model as TriPosT's rounds with the same seed did; arms whose rows do not depend on the policy do so in one
+round. Intervals are over held-out questions of all seeds together, paired by seed and question: what they leave out,
+the spread over seeds, stands beside them.
 """
 
 from __future__ import annotations
@@ -20,28 +21,29 @@ from sparring.evals.statistics import Interval, mean_interval, paired_difference
 from sparring.files import read_json, read_lines
 
 FULL = "TriPosT"
-EQUAL = "rationales (equal tokens)"
+FIXED = ("rounds=1", "test_sampled=0")
+"""Of arms whose rows are there before the first round."""
 MAIN: dict[str, tuple[str, ...]] = {
     FULL: (),
-    EQUAL: ("learn_from=rationales",),
-    "rationales of all questions (equal tokens)": ("learn_from=rationales", "gold=1200"),
-    "demonstrations of other mistakes": ("learn_from=demonstrations", 'mistakes=["blunder"]'),
-    "demonstrations of its own mistakes": ("learn_from=demonstrations", 'mistakes=["slip"]'),
+    "gold rationales": ("learn_from=rationales", *FIXED),
+    "gold rationales of all questions": ("learn_from=rationales", "gold=1200", *FIXED),
+    "demonstrations of other mistakes": ("learn_from=demonstrations", 'mistakes=["blunder"]', "samples=3", *FIXED),
+    "demonstrations of its own mistakes": ("learn_from=demonstrations", 'mistakes=["slip"]', "samples=3", *FIXED),
 }
 ABLATIONS: dict[str, tuple[str, ...]] = {
-    "answers only": ("learn_from=answers", "updates=0"),
-    "LMSI by vote": ("learn_from=votes",),
-    "LMSI by gold": ("learn_from=filtered",),
-    "no interaction": ("interaction=once",),
-    "no balance": ("ratio=all",),
-    "no weights": ("feedback_weight=1.0",),
-    "p = .2": ("ratio=0.5",),
-    "p = .6": ("ratio=3.0",),
-    "wrong attempts learned (as published)": ("attempt_weight=1.0",),
-    "no false alarms": ("false_alarms=false",),
-    "no evidence": ("evidence=false",),
-    "the policy mends": ("improver=policy",),
-    "a model criticises": ("feedback=teacher",),
+    "answers only": ("learn_from=answers", "updates=0", *FIXED),
+    "LMSI by vote": ("learn_from=votes", "samples=5", "questions=240", "test_sampled=0"),
+    "LMSI by gold": ("learn_from=filtered", "samples=5", "questions=240", "test_sampled=0"),
+    "no interaction": ("interaction=once", "test_sampled=0"),
+    "no balance": ("ratio=all", "test_sampled=0"),
+    "no weights": ("feedback_weight=1.0", "test_sampled=0"),
+    "ratio 0.5": ("ratio=0.5", "test_sampled=0"),
+    "ratio 5": ("ratio=5.0", "test_sampled=0"),
+    "wrong attempts learned (as published)": ("attempt_weight=1.0", "test_sampled=0"),
+    "no false alarms": ("false_alarms=false", "test_sampled=0"),
+    "no evidence": ("evidence=false", "test_sampled=0"),
+    "the policy mends": ("improver=policy", "test_sampled=0"),
+    "a model criticises": ("feedback=teacher", "test_sampled=0"),
 }
 ARMS = MAIN | ABLATIONS
 COLUMNS = ("direct", "self_corrected")
@@ -81,9 +83,8 @@ def main() -> None:
     options = parser.parse_args()
     for world in options.worlds:
         out = options.out / world
-        first = [arm for arm in options.arms if "equal" not in arm]
-        for arms in (first, [arm for arm in options.arms if arm not in first]):
-            carry_out([_arm(world, arm, seed, out) for seed in options.seeds for arm in arms], options.at_once)
+        for arms in ([FULL], [arm for arm in options.arms if arm != FULL]):  # the others need to know its tokens
+            carry_out([_arm(world, arm, seed, out) for arm in arms for seed in options.seeds], options.at_once)
         found = {arm: Runs({seed: folder_of(arm, seed, out) for seed in options.seeds}) for arm in options.arms}
         print(f"\n{world}, seeds {', '.join(map(str, options.seeds))}\n")
         for line in [*_rounds(found), "", *_gains(found), "", *_sampled(found)]:
@@ -94,15 +95,15 @@ def _arm(world: str, arm: str, seed: int, out: Path) -> Arm:
     settings = (f"policy=world:{world}/policy", f"seed={seed}", *ARMS[arm])
     if "feedback=teacher" in settings:
         settings = (*settings, f"roles.teacher.engine=world:{world}/teacher")
-    if "equal" in arm:
-        settings = (*settings, f"training.tokens={_tokens(folder_of(FULL, seed, out))}")
+    if arm != FULL:
+        rounds = 1 if "rounds=1" in settings else 3
+        settings = (*settings, f"training.tokens={round(_tokens(folder_of(FULL, seed, out)) / rounds)}")
     return Arm("tripost", folder_of(arm, seed, out), settings)
 
 
 def _tokens(folder: Path) -> int:
-    """Return how many tokens a round of a run passed through the model, on average."""
-    reports = sorted(folder.glob("round-[1-9]*/checkpoint/training.json"))
-    return round(mean(read_json(report)["tokens"] for report in reports))
+    """Return how many tokens the rounds of a run passed through the model."""
+    return sum(read_json(report)["tokens"] for report in folder.glob("round-[1-9]*/checkpoint/training.json"))
 
 
 def _rounds(found: dict[str, Runs]) -> Iterator[str]:
@@ -134,22 +135,23 @@ def _criticised(runs: Runs, t: int, sound: float) -> str:
 
 
 def _gains(found: dict[str, Runs]) -> Iterator[str]:
-    """Yield the last round's difference to TriPosT's, self-corrected: total, seen, unseen; and by seed."""
+    """Yield TriPosT's last accuracy, self-corrected, less each arm's better one: first attempts, or self-corrected."""
     if FULL not in found:
         return
-    yield "| TriPosT, self-corrected, over | total | seen | unseen | by seed |"
-    yield "|---|---|---|---|---|"
-    full = found[FULL]
-    for arm, runs in found.items():
-        if arm == FULL:
-            continue
+    yield "| TriPosT, self-corrected, over | its better way | total | seen | unseen | total by seed |"
+    yield "|---|---|---|---|---|---|"
+    full, arms = found[FULL], {"m_0": (found[FULL], 0)}
+    arms |= {arm: (runs, runs.last()) for arm, runs in found.items() if arm != FULL}
+    for arm, (runs, t) in arms.items():
+        column = max(COLUMNS, key=lambda column: mean(runs.values(t, column).values()))
         gaps: list[str] = []
         for seen in (None, True, False):
-            ours, theirs = (r.values(r.last(), "self_corrected", seen=seen) for r in (full, runs))
+            ours, theirs = full.values(full.last(), "self_corrected", seen=seen), runs.values(t, column, seen=seen)
             gaps.append(_figure(paired_difference(ours, theirs), "+"))
-        ours, theirs = (r.values(r.last(), "self_corrected") for r in (full, runs))
+        ours, theirs = full.values(full.last(), "self_corrected"), runs.values(t, column)
         seeds = [100 * mean(ours[key] - theirs[key] for key in ours if key[0] == seed) for seed in full.folders]
-        yield f"| {arm} | {' | '.join(gaps)} | {' / '.join(f'{gap:+.1f}' for gap in seeds)} |"
+        shown = " / ".join(f"{gap:+.1f}" for gap in seeds)
+        yield f"| {arm} | {column.replace('_', '-')} | {' | '.join(gaps)} | {shown} |"
 
 
 def _sampled(found: dict[str, Runs]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -68,6 +69,7 @@ class TriPosTSetup(Setup):
             raise SettingsError(f"evidence = true: nothing can work out the steps of {name!r} anew")
         if settings.learn_from in BARE and not self.golden:
             raise SettingsError(f"learn_from = {settings.learn_from!r}: no question of {name!r} has a gold rationale")
+        check_mistakes(settings.mistakes, self.family)
 
     @property
     def golden(self) -> int:
@@ -163,6 +165,16 @@ class TriPosTSetup(Setup):
         return whole * sum(facts["learned"].values()) / rows if rows else tried
 
 
+def check_mistakes(asked: Sequence[str], family: Family) -> None:
+    """Raise SettingsError, with the nearest name, for a kind of mistake that the family's script does not make."""
+    for kind in asked:
+        if kind not in family.mistakes:
+            close = get_close_matches(kind, family.mistakes, n=1)
+            known = f"known are {', '.join(family.mistakes)}" if family.mistakes else "its script makes none"
+            hint = f"did you mean {close[0]!r}?" if close else known
+            raise SettingsError(f"mistakes: {family.name!r} has no kind {kind!r}; {hint}")
+
+
 def read_exercises(settings: TriPosT) -> tuple[Family, list[Exercise], list[Exercise]]:
     """Return the family, and the exercises to train and to test on.
 
@@ -170,7 +182,10 @@ def read_exercises(settings: TriPosT) -> tuple[Family, list[Exercise], list[Exer
     """
     world, name, seed = world_with(settings.tasks, "family", "tripost"), settings.tasks, settings.seed
     sizes = (settings.questions, settings.test_questions)
-    if world is None and (Path(name).exists() or Path(name).suffix in (".jsonl", ".json")):
+    is_file = world is None and (Path(name).is_file() or Path(name).suffix in (".jsonl", ".json"))
+    if settings.bbh and (world or is_file):
+        raise SettingsError(f"bbh = {settings.bbh!r}: its questions are of families, not of tasks = {name!r}")
+    if is_file:
         own = load_own(Path(name))
         questions = draw(own.train, sizes[0], random.Random(f"{seed}/train"))
         return own.family, questions, draw(own.test, sizes[1], random.Random(f"{seed}/test"))
@@ -191,11 +206,14 @@ def count(run: Run, stage: str) -> int:
 
 
 def balanced(found: Mapping[str, float], ratio: float | Literal["all"]) -> float:
-    """Return how many rows are kept of those found, by kind, as `lessons.balance` does."""
+    """Return how many rows are kept of those found, by kind, as `lessons.balance` does.
+
+    An upper bound: which gold rows say what is learned already, and are left out, cannot be known from counts.
+    """
     if ratio == "all":
         return sum(found.values())
-    mends, gold = found.get("improvement", 0), found.get("gold", 0)
-    right = min(math.ceil(mends / ratio), found.get("false alarm", 0) + found.get("non-improvement", 0))
+    mends, alarms, gold = (found.get(kind, 0) for kind in ("improvement", "false alarm", "gold"))
+    right = min(max(math.ceil(mends / ratio), alarms), alarms + found.get("non-improvement", 0))
     others = sum(
         n for kind, n in found.items() if kind not in ("improvement", "false alarm", "non-improvement", "gold")
     )

@@ -115,13 +115,13 @@ def reading(family: Family, one: Trajectory) -> Row:
     attempt, direct = one.attempts[0], one.is_right(family, 0)
     truth = family.verify(one.exercise.question, attempt) if family.verify and not one.cut_off else None
     said = read_feedback(one.feedbacks[0], attempt) if one.feedbacks else None
-    sound = direct and (family.verify is None or (truth is not None and truth.is_correct))
+    sound = direct and (truth is None or truth.is_correct)
     return {
         "direct": direct,
         "self_corrected": one.is_right(family, -1),
         "updates": len(one.attempts) - 1,
         "sound": sound,
-        "criticised": said is not None and not said.is_correct if one.feedbacks else None,
+        "criticised": said is not None and not said.is_correct if one.feedbacks and one.feedbacks[0] else None,
         "step_named": said is not None and said.step == truth.step if one.feedbacks and truth else None,
         "span_named": _names_span(said, truth) if one.feedbacks and truth else None,
         "tokens_direct": one.tokens[0] if one.tokens else None,

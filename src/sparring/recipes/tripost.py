@@ -135,7 +135,7 @@ class TriPosT(Settings):
     interaction: Literal["every round", "once"] = "every round"
     """once: what was learned in round 1 is learned in every round."""
     evidence: bool = False
-    """Feedback works out every step anew before its verdict."""
+    """Feedback works out every step anew before its verdict, where a script criticises."""
     ratio: float | Literal["all"] = 1.5
     """Improvement : non-improvement : gold = ratio : 1 : 1; all: whatever there is of each."""
     feedback_weight: float = Field(default=1.5, ge=0)
@@ -143,7 +143,7 @@ class TriPosT(Settings):
     attempt_weight: float = Field(default=1.0, ge=0)
     """On the wrong attempt; published as 1."""
     init: Literal["base", "previous"] = "previous"
-    """What each round trains: m_(t-1), as published, or the base."""
+    """What each round trains: m_(t-1), as published, or the policy as it was given, which knows no gold rationale."""
     rationale: Training = PUBLISHED.model_copy(update={"epochs": 5})
     """Of m_0: the base, trained on gold rationales before the first round."""
     training: Training = PUBLISHED
@@ -167,6 +167,8 @@ class TriPosT(Settings):
         if self.test_sampled > self.test_questions:
             raise ValueError(f"test_sampled = {self.test_sampled} is over test_questions = {self.test_questions}")
         asked = [name for name in ("feedback", "improver") if getattr(self, name) == "teacher"]
+        if self.learn_from == "votes" and self.samples < 3:
+            raise ValueError(f"samples = {self.samples}: a vote takes 3 at least")
         if asked and not self.roles.teacher.engine:
             raise ValueError(f"{asked[0]} = 'teacher': name roles.teacher.engine, or leave it to the script")
         adapted = self.training.lora is not None and self.rationale.lora is not None
@@ -249,8 +251,13 @@ class TriPosTLoop(Loop):
         return Layout(attempt, prompts["feedback"], prompts["update"], prompts["format"])
 
     @property
+    def by_script(self) -> bool:
+        """Whether a script criticises: it verifies every step, and may show its evidence."""
+        return self.settings.feedback == "script" and self.family.verify is not None
+
+    @property
     def say(self) -> Say:
-        return words(self.family, self.settings.evidence)
+        return words(self.family, self.settings.evidence and self.by_script)
 
     def policy(self, name: str, temperature: float | None = None) -> Policy:
         """Return a model in its two voices; attempts and updates are drawn as set, or at another temperature."""
@@ -263,7 +270,7 @@ class TriPosTLoop(Loop):
     def teacher(self, policy: str) -> Teacher:
         """Return who edits what `policy` did."""
         settings, family = self.settings, self.family
-        by_script = settings.feedback == "script" and family.verify is not None
+        by_script = self.by_script
         critic = script_critic(family) if by_script else self.model_critic()
         improver = self.improver(policy, critic)
         return Teacher(family, critic, improver, self.say, by_script, settings.edits, settings.false_alarms)
@@ -276,7 +283,7 @@ class TriPosTLoop(Loop):
         settings = self.settings
         if settings.improver == "teacher" or self.family.repair is None:
             role = self.role("teacher", settings.roles.teacher)
-            other = model_improver(role, self.prompts["teacher_update"], self.say)
+            other = model_improver(role, self.prompts["teacher_update"])
         else:
             other = script_improver(self.family)
         if settings.improver != "policy":

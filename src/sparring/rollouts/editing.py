@@ -4,7 +4,8 @@ The teacher criticises (a script that verifies every step, or a model that is to
 model, or the policy itself where the script accepts what it says). With a script an attempt is right only if every step
 of it is; with a model it is right if its answer is, as published. Departures: a right attempt that was criticised is
 learned from (published: dropped); where policy and teacher agree and the attempt is still wrong, the teacher goes on
-from there (published: dropped); where they agree, the teacher's words are learned, since reasons are not compared.
+from there (published: dropped); so it does where the policy's own update is no better (published: learned); where they
+agree, the teacher's words are learned, since reasons are not compared.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def _edited(trajectory: Trajectory, teacher: Teacher) -> Flow[Trajectory]:
     exercise, feedbacks = trajectory.exercise, list[str]()
     found = Feedback()
     for at, attempt in enumerate(trajectory.attempts):
-        found = yield from teacher.critic(exercise, attempt)
+        last, found = found, (yield from teacher.critic(exercise, attempt))
+        if at and not _gets_on(trajectory.attempts[at - 1], attempt, last, found, teacher):
+            kept = replace(trajectory, attempts=trajectory.attempts[:at], feedbacks=tuple(feedbacks), edited=at)
+            return (yield from _mended(kept, last, teacher))
         feedbacks.append(teacher.say(exercise, attempt, found))
         said = read_feedback(trajectory.feedbacks[at], attempt) if at < len(trajectory.feedbacks) else None
         so_far = replace(trajectory, attempts=trajectory.attempts[: at + 1], feedbacks=tuple(feedbacks))
@@ -62,6 +66,11 @@ def _edited(trajectory: Trajectory, teacher: Teacher) -> Flow[Trajectory]:
     # They agree throughout, and the policy had no more updates: the teacher goes on from its last attempt.
     edited = len(trajectory.attempts)
     return (yield from _mended(replace(trajectory, feedbacks=tuple(feedbacks), edited=edited), found, teacher))
+
+
+def _gets_on(attempt: str, update: str, last: Feedback, found: Feedback, teacher: Teacher) -> bool:
+    """Say whether the policy's own update may be learned: it is right, or does better what was criticised."""
+    return found.is_correct or (not illegal(attempt, update, last, teacher) and progresses(last, found, update))
 
 
 def _right(trajectory: Trajectory, said: Feedback | None, teacher: Teacher) -> Trajectory:

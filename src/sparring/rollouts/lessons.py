@@ -110,16 +110,21 @@ def vote(family: Family, attempts: Sequence[str]) -> str | None:
 def without_twins(lessons: Sequence[Lesson]) -> list[Lesson]:
     """Return lessons that differ in what is said: of equals a false alarm, or the first."""
     alarms_first = sorted(lessons, key=lambda lesson: lesson.kind != "false alarm")
-    return unique(alarms_first, lambda lesson: tuple(message["content"] for message in lesson.example.messages))
+    return unique(alarms_first, _said)
+
+
+def _said(lesson: Lesson) -> tuple[str, ...]:
+    return tuple(message["content"] for message in lesson.example.messages)
 
 
 def balance(lessons: Sequence[Lesson], ratio: float | Literal["all"], seed: str) -> list[Lesson]:
     """Return lessons in the proportion improvement : non-improvement : gold = `ratio` : 1 : 1, shuffled.
 
     No improvement is left out, and nothing is drawn twice: where there is too little of a kind its share is smaller.
-    False alarms are of the second kind, and come first in it. Gold is first of questions that have no other lesson, as
-    published; then of others, which the published code leaves out. Lessons of other kinds are only shuffled, and so are
-    those of all kinds where the ratio is "all".
+    False alarms are of the second kind, and none of them is left out either: they make its share larger where they have
+    to. Gold is first of questions that have no other lesson, as published; then of others, which the published code
+    leaves out, but never what stands there already. Lessons of other kinds are only shuffled, and so are those of all
+    kinds where the ratio is "all".
     """
     rng = random.Random(seed)
     if ratio != "all":
@@ -127,12 +132,14 @@ def balance(lessons: Sequence[Lesson], ratio: float | Literal["all"], seed: str)
         rest = [lesson for lesson in lessons if lesson.kind not in of]
         for lesson in lessons:
             of.get(lesson.kind, []).append(lesson)
-        share = math.ceil(len(of["improvement"]) / ratio)
+        share = max(math.ceil(len(of["improvement"]) / ratio), len(of["false alarm"]))
         right = draw(of["false alarm"], share, rng)
         right += draw(of["non-improvement"], share - len(right), rng)
         taught = {lesson.exercise for lesson in [*of["improvement"], *right]}
-        golden = draw([lesson for lesson in of["gold"] if lesson.exercise not in taught], len(right), rng)
-        again = [lesson for lesson in of["gold"] if lesson.exercise in taught]
+        said = {_said(lesson) for lesson in right}
+        fresh = [lesson for lesson in of["gold"] if _said(lesson) not in said]  # a mended attempt may be the rationale
+        golden = draw([lesson for lesson in fresh if lesson.exercise not in taught], len(right), rng)
+        again = [lesson for lesson in fresh if lesson.exercise in taught]
         lessons = [*rest, *of["improvement"], *right, *golden, *draw(again, len(right) - len(golden), rng)]
     return rng.sample(lessons, len(lessons))
 

@@ -112,11 +112,11 @@ def script_improver(family: Family) -> Improver:
     return improve
 
 
-def model_improver(role: Role, prompt: str, say: Say) -> Improver:
+def model_improver(role: Role, prompt: str) -> Improver:
     """A model that is given the attempt up to the wrong step and writes the rest."""
 
     def improve(exercise: Exercise, attempt: str, feedback: Feedback) -> Flow[str]:
-        told = {"attempt": quoted(attempt), "feedback": quoted(say(exercise, attempt, feedback))}
+        told = {"attempt": quoted(attempt), "feedback": quoted(render_feedback(feedback, attempt))}
         kept = before(attempt, feedback.step or "") or ""
         blanks = {"question": exercise.question, "kept": quoted(kept), "step": feedback.step or "", **told}
         said = yield from role.say([user(render(prompt, **blanks))])

@@ -116,7 +116,7 @@ def correct_itself(exercise: Exercise, index: int, policy: Policy, updates: int)
     """Let the policy attempt an exercise, and then criticise and update its attempt, all by itself.
 
     It ends where its feedback says that all is correct, or cannot be read; where an update has no answer to read, which
-    is not taken over; or with the last of `updates`. A reply that fails on the way ends it too: what is there counts.
+    is not taken over; or with the last of `updates`. A chat grown too long for a reply ends it too: what is there counts.
     """
     said = yield from policy.attempts.complete(policy.layout.asking(exercise.question), index)
     trajectory = Trajectory(exercise, index, (tidy(said.text),), cut_off=not _ended(said), tokens=(_written(said),))
@@ -157,10 +157,12 @@ def tidy(attempt: str) -> str:
 
 
 def _reply(role: Role, chat: Chat, index: int) -> Flow[Completion]:
-    """Return a reply; one that fails (the chat has grown too long, say) says nothing."""
+    """Return a reply; where the chat has grown too long for one, nothing is said."""
     try:
         return (yield from role.complete(chat, index))
-    except RolloutError:
+    except RolloutError as error:
+        if error.reason != "context overflow":
+            raise
         return Completion("", "refused", completion_tokens=0)
 
 

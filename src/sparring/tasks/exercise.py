@@ -100,6 +100,8 @@ class Family:
     """(question, draw) -> an attempt with one mistake, of a kind drawn evenly."""
     evidence: Callable[[str, str], str] | None = None
     """(question, attempt) -> lines that work out every step anew, for a small model to write before its verdict."""
+    mistakes: tuple[str, ...] = ()
+    """Names of the kinds that `corrupt` makes."""
 
     def is_right(self, exercise: Exercise, attempt: str) -> bool:
         return self.answer_of(attempt) == exercise.answer
@@ -185,7 +187,7 @@ def _span_of(labels: Sequence[str]) -> str:
 
 
 WRONG = re.compile(r'\bIn step \(([^()]{1,40})\) the part "(.*?)" is incorrect\.\s*(?:This is because (.*))?$', re.S)
-RIGHT = re.compile(r"\bthe final response is (?:also )?correct\.?\s*$", re.I)
+RIGHT = re.compile(r"(?:^|[.!?\n])\s{0,9}the final response is (?:also )?correct\.?\s*$", re.I)
 
 
 def read_feedback(text: str, attempt: str) -> Feedback | None:
@@ -194,12 +196,14 @@ def read_feedback(text: str, attempt: str) -> Feedback | None:
     A sentence that names a step the attempt does not have, or quotes what that step does not say, cannot be read.
     """
     text = text[:MOST].strip()
-    if found := WRONG.search(text):
+    if RIGHT.search(text):
+        return Feedback()
+    if found := WRONG.search(text, max(0, text.rfind("In step ("))):
         label = FINAL if found[1].strip().lower() == FINAL.lower() else found[1].strip()
         span, reason = found[2].strip(), (found[3] or "").strip().removesuffix(".")
         said = [step.text for step in read_steps(attempt) if step.label == label]
         return Feedback(label, span, reason) if any(span in words if span else not words for words in said) else None
-    return Feedback() if RIGHT.search(text) else None
+    return None
 
 
 def agree(one: Feedback, other: Feedback) -> bool:

@@ -12,7 +12,7 @@ from sparring.errors import DataError
 from sparring.tasks.arithmetic.answers import answer_of
 from sparring.tasks.arithmetic.checking import repair, verify
 from sparring.tasks.arithmetic.question import TIERS, drawn, read_question
-from sparring.tasks.arithmetic.spoiling import corrupt
+from sparring.tasks.arithmetic.spoiling import KINDS, corrupt
 from sparring.tasks.arithmetic.writing import rationale
 from sparring.tasks.exercise import Family
 
@@ -39,5 +39,6 @@ ARITHMETIC = Family(
     verify=verify,
     repair=repair,
     corrupt=corrupt,
+    mistakes=tuple(KINDS),
 )
 """The twelve published tiers. A world may have others: `replace(ARITHMETIC, tiers={"l2 d2": True, "l3 d2": False})`."""

@@ -6,7 +6,7 @@ step claims is the set of orders that it allows, so whether a step follows is on
 
 from __future__ import annotations
 
-from sparring.tasks.deduction.corrupt import corrupt
+from sparring.tasks.deduction.corrupt import KINDS, corrupt
 from sparring.tasks.deduction.draw import TIERS, draw
 from sparring.tasks.deduction.puzzle import LETTERS
 from sparring.tasks.deduction.rationale import rationale_of, repair
@@ -24,5 +24,6 @@ DEDUCTION = Family(
     verify=verify,
     repair=repair,
     corrupt=corrupt,
+    mistakes=tuple(KINDS),
 )
 """An answer is an option's letter in brackets, `(B)`."""

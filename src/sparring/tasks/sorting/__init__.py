@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from sparring.tasks.exercise import Family
 from sparring.tasks.sorting.answers import answer_of
-from sparring.tasks.sorting.mistakes import corrupt
+from sparring.tasks.sorting.mistakes import MISTAKES, corrupt
 from sparring.tasks.sorting.questions import TIERS, draw
 from sparring.tasks.sorting.verifier import evidence, repair, verify
 
@@ -31,4 +31,5 @@ SORTING = Family(
     repair=repair,
     corrupt=corrupt,
     evidence=evidence,
+    mistakes=tuple(MISTAKES),
 )

@@ -15,6 +15,8 @@ from sparring.tasks.exercise import FINAL, Corruption, Family, Feedback, Step, r
 
 RIGHT, WRONG = "yes", "no"
 """The flags of evidence."""
+MISTAKES = ("slip", "blunder")
+"""The kinds that `corrupt` makes."""
 ANSWER = "So the answer is"
 SHOULD_BE = " should be"
 PHRASES = (
@@ -189,10 +191,11 @@ def corrupt(chain: Chain, question: str, rng: random.Random) -> Corruption:
     """Return an attempt with one mistake, a slip or a blunder, carried on from there."""
     first, items = chain.parse(question)
     states = onward(chain, [first], items)
-    kinds: dict[str, list[tuple[int, Any]]] = {"slip": [], "blunder": []}
+    kinds: dict[str, list[tuple[int, Any]]] = {kind: [] for kind in MISTAKES}
     for at, item in enumerate(items):
         for kind, wrong in (("slip", chain.slip(states[at], item)), ("blunder", chain.blunder(states[at], item, rng))):
-            if wrong is not None and leads_on(chain, wrong, items[at + 1 :]):
+            is_other = kind == "slip" or wrong != chain.slip(states[at], item)
+            if wrong is not None and is_other and leads_on(chain, wrong, items[at + 1 :]):
                 kinds[kind].append((at, wrong))
     kind = rng.choice([kind for kind, those in kinds.items() if those])
     at, wrong = rng.choice(kinds[kind])
@@ -201,7 +204,17 @@ def corrupt(chain: Chain, question: str, rng: random.Random) -> Corruption:
 
 def evidence(chain: Chain, question: str, text: str) -> str:
     """Return a line a step: what is written, what should be, and whether that is the same."""
-    return "\n".join(checked(chain, each, is_right(chain, each)) for each in taken(chain, question, read_steps(text)))
+    return "\n".join(
+        checked(chain, each, _looks_right(chain, each)) for each in taken(chain, question, read_steps(text))
+    )
+
+
+def _looks_right(chain: Chain, each: Taken) -> bool:
+    """Say whether what is written is what should be. Behind a mistake a step may look right and lead elsewhere."""
+    if each.after is None:
+        return False
+    written, right = chain.check(each.before, each.item, each.after)
+    return written == right
 
 
 def is_right(chain: Chain, each: Taken) -> bool:
@@ -243,4 +256,5 @@ def family(chain: Chain) -> Family:
         repair=lambda question, text, feedback: repair(chain, question, text, feedback),
         corrupt=lambda question, rng: corrupt(chain, question, rng),
         evidence=lambda question, text: evidence(chain, question, text),
+        mistakes=MISTAKES,
     )

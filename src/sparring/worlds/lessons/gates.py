@@ -15,16 +15,18 @@ from sparring.worlds.lessons.chain import Chain, evidence, family
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "attempts_readable": (0.95, 1.0),
-    "evidence_worked_out": (0.9, 1.0),
-    "updates_keep_what_was_right": (0.9, 1.0),
-    "accuracy_seen": (0.2, 0.6),
+    "evidence_worked_out": (0.8, 1.0),
+    "updates_keep_what_was_right": (0.85, 1.0),
+    "accuracy_seen": (0.15, 0.6),
     "accuracy_unseen": (0.0, 0.6),
 }
 """The gates, as least and most shares in [0, 1]: skills it must have, and an accuracy that leaves room to improve."""
 
 
-def gates(chain: Chain, path: str | Path, *, n: int = 400, seed: int = 0) -> dict[str, float]:
-    """Measure a checkpoint on `n` questions of all tiers.
+def gates(chain: Chain, path: str | Path, *, n: int = 400, seed: int = -1) -> dict[str, float]:
+    """Measure a checkpoint: its skills on `n` questions of the tiers that are trained on, its accuracy on `n` of all.
+
+    They are those of no run's seed.
 
     attempts_readable            attempts at temperature 1 in which every step is one
     evidence_worked_out          lines of evidence, in feedback on these, that say where the step should have gone
@@ -38,8 +40,9 @@ def gates(chain: Chain, path: str | Path, *, n: int = 400, seed: int = 0) -> dic
         seen: [kind.is_right(e, text) for e, text in zip(asked, greedy, strict=True) if e.seen == seen]
         for seen in (True, False)
     }
+    seen = exercises(kind, "test", n, seed, [tier for tier, is_seen in kind.tiers.items() if is_seen])
     return {
-        **_checking(engine, chain, asked),
+        **_checking(engine, chain, seen),
         "accuracy_seen": _share(right[True]),
         "accuracy_unseen": _share(right[False]),
     }
