@@ -7,13 +7,13 @@ import json
 import os
 import random
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 from rich.console import Console
 
 from sparring.cli.doctor import jobs_of
-from sparring.cli.tripost import TriPosTSetup
+from sparring.cli.tripost import TriPosTSetup, balanced
 from sparring.engines.base import Request
 from sparring.engines.scripted import Scripted
 from sparring.evals.statistics import Interval
@@ -21,11 +21,12 @@ from sparring.files import read_json, read_lines
 from sparring.opening import Engines
 from sparring.plan import Trial, estimate
 from sparring.report.terminal import REPORTS, show_summary
+from sparring.rollouts.lessons import Kind, Lesson, balance
 from sparring.runs import Run
 from sparring.settings import Training
 from sparring.tasks.exercise import Exercise, Feedback, before, render_feedback
 from sparring.training.canary import Canary, write_canary
-from sparring.types import user
+from sparring.types import Example, user
 from tests.command import Command, refused
 from tests.tiny import tiny_model
 
@@ -67,6 +68,17 @@ def questions(split: str, count: int, **more: Any) -> list[dict[str, Any]]:
         (["rationale.lora={rank = 8}"], "unknown training setting lora.rank"),
         (["prompts=nowhere"], "prompts: no file attempt.md in nowhere; the recipe reads attempt, feedback, update"),
         (["roles.teacher.engine=http://me:secret@127.0.0.1:9/v1#m"], "holds a password"),
+        (
+            ["tasks=world:arithmetic", "bbh=files"],
+            "bbh = 'files': its questions are of families, not of tasks = 'world:",
+        ),
+        (
+            ["learn_from=demonstrations", 'mistakes=["wrong sing"]'],
+            "has no kind 'wrong sing'; did you mean 'wrong sign'?",
+        ),
+        (["tasks=world:arithmetic", 'mistakes=["slip", "blundre"]'], "did you mean 'blunder'?"),
+        (["tasks=world:word-sorting", 'mistakes=["?"]'], "'word-sorting' has no kind '?'; known are slip, blunder"),
+        (["tasks=date-understanding", "learn_from=filtered", 'mistakes=["x"]'], "its script makes none"),
         (["learn_form=votes"], "unknown setting 'learn_form'; did you mean 'learn_from'?"),
     ],
 )
@@ -76,6 +88,19 @@ def test_what_cannot_be_run_is_refused_before_anything_is_made(
     ended = sparring("run", "tripost", *ARITHMETIC, *SMALL, *overrides)
     refused(ended, message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_big_bench_hard_is_no_test_of_ones_own_exercises(sparring: Command, tmp_path: Path) -> None:
+    source = own(tmp_path / "mine.jsonl", *questions("train", 1), *questions("test", 1))
+    refused(sparring("run", "tripost", "policy=hf:./tiny", source, "bbh=files"), "bbh = 'files': its questions are")
+
+
+def test_a_folder_that_is_called_like_a_family_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "multistep-arithmetic").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert TriPosTSetup.read(None, [*ARITHMETIC, *SMALL]).family.name == "multistep-arithmetic"
 
 
 def test_a_bad_row_of_ones_own_exercises_is_told_by_file_and_line(sparring: Command, tmp_path: Path) -> None:
@@ -208,7 +233,7 @@ def carried_out(setup: TriPosTSetup, out: Path, most: int | None = None) -> Run:
 
 VARIANTS = [
     [],
-    ["learn_from=demonstrations", "ratio=1"],
+    ["learn_from=demonstrations", "ratio=1", "gold=0"],
     ["learn_from=rationales", "gold=4"],
     ["learn_from=answers"],
     ["learn_from=votes", "gold=0"],
@@ -226,6 +251,26 @@ def test_the_sizes_of_a_plan_are_those_of_the_run(tmp_path: Path, overrides: lis
     planned, found = setup.sizes(), setup.done(run)
     assert planned == {name: found.get(name) for name in planned}
     assert set(found) - set(planned) == {"exercises.jsonl", "eval.jsonl"}
+
+
+@pytest.mark.parametrize("alarms", [0, 3, 9])
+@pytest.mark.parametrize("ratio", [1.5, 4.0, "all"])
+def test_a_plan_balances_as_the_run_does(alarms: int, ratio: float | Literal["all"]) -> None:
+    found: dict[Kind, int] = {"improvement": 12, "false alarm": alarms, "non-improvement": 6, "gold": 7}
+    lessons = [
+        Lesson(f"{kind} {n}", kind, f"{n}", Example([user(f"{kind} {n}")], [0.0]))
+        for kind, count in found.items()
+        for n in range(count)
+    ]
+    assert balanced({str(kind): n for kind, n in found.items()}, ratio) == len(balance(lessons, ratio, "0"))
+
+
+def test_gold_that_is_learned_already_makes_a_plan_an_upper_bound(tmp_path: Path) -> None:
+    # A script mends its own mistakes back to the gold rationale.
+    setup = TriPosTSetup.read(None, [*ARITHMETIC, *SMALL, "learn_from=demonstrations", "ratio=1"])
+    planned, found = setup.sizes(), setup.done(carried_out(setup, tmp_path / "run"))
+    assert 0 < found["round-1/train.jsonl"] < planned["round-1/train.jsonl"]
+    assert 0 < found["round-1/checkpoint"] < planned["round-1/checkpoint"]
 
 
 @pytest.mark.parametrize("ratio", ["1.5", "all"])

@@ -117,6 +117,20 @@ def test_to_criticise_a_lucky_answer_is_no_false_alarm() -> None:
     assert reading(BY_TEACHER, tried(LUCKY, FIRST, RIGHT))["sound"]  # without a script nobody can tell
 
 
+def test_a_right_answer_that_no_script_can_follow_is_sound() -> None:
+    unread = replace(SUMS, verify=lambda question, attempt: None)
+    row = reading(unread, tried(RIGHT, ALARM))
+    assert (row["sound"], row["criticised"], row["step_named"]) == (True, True, None)
+    assert not reading(unread, tried(WRONG, FIRST))["sound"]
+
+
+def test_feedback_that_did_not_come_to_its_end_is_neither_criticism_nor_praise() -> None:
+    assert reading(SUMS, tried(RIGHT, ""))["criticised"] is None
+    assert reading(SUMS, tried(RIGHT, "Well."))["criticised"] is False
+    found = of(numbered((RIGHT, ""), (RIGHT, ALARM), (WRONG, ""), (WRONG, FIRST))).metrics
+    assert (value(found, "false_alarms"), value(found, "errors_found")) == (1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("said", "step", "span"),
     [

@@ -79,6 +79,30 @@ def test_a_policy_that_corrected_itself_as_the_teacher_would_is_accepted_whole()
     assert said(found) == ("accepted", "", (WRONG, LATE, RIGHT), (FIRST, SECOND, CORRECT), None)
 
 
+@pytest.mark.parametrize(
+    ("before", "heard", "update"),
+    [
+        (WRONG, FIRST, WRONG),  # nothing changed
+        (WRONG, FIRST, WRONG.replace("4 + 3 = 7", "4 + 3 = 9").replace("is 7", "is 9")),  # the same step, and one more
+        (LATE, SECOND, WRONG),  # a step that was right
+        (LATE, SECOND, f"Again:\n{LATE.replace('= 7', '= 8').replace('is 7', 'is 8')}"),  # what stood before the step
+    ],
+)
+def test_a_policys_own_update_that_is_no_better_is_not_learned(before: str, heard: str, update: str) -> None:
+    found = edited(tried(before, heard, update, CORRECT))
+    assert said(found) == ("edited", "", (before, RIGHT), (heard, CORRECT), 1)
+
+
+def test_updates_before_one_that_is_no_better_are_learned() -> None:
+    found = edited(tried(WRONG, FIRST, LATE, SECOND, LATE, SECOND, RIGHT))
+    assert said(found) == ("edited", "", (WRONG, LATE, RIGHT), (FIRST, SECOND, CORRECT), 2)
+
+
+def test_a_right_update_is_learned_however_it_came_about() -> None:
+    found = edited(tried(LATE, SECOND, f"Again:\n{RIGHT}", CORRECT))
+    assert said(found) == ("accepted", "", (LATE, f"Again:\n{RIGHT}"), (SECOND, CORRECT), None)
+
+
 def test_wrong_feedback_on_the_way_to_a_right_answer_is_not_laundered() -> None:
     # The published code accepts a right final answer with whatever was said on the way.
     wrong_feedback = FIRST.replace("(1)", "(2)").replace("1 + 2 = 4", "4 + 3 = 7")
@@ -347,7 +371,7 @@ def teaching(reply: Callable[[str], str | Completion]) -> tuple[Teacher, list[st
 
     role, say = Role("teacher", Scripted(answer)), words(SUMS, False)
     critic = model_critic(SUMS, role, "CRITICISE {question} IS {answer}\n{attempt}")
-    improver = model_improver(role, "UPDATE {question}\n{attempt}\nSAID {feedback}\nKEEP {kept}\nFROM {step}", say)
+    improver = model_improver(role, "UPDATE {question}\n{attempt}\nSAID {feedback}\nKEEP {kept}\nFROM {step}")
     return Teacher(SUMS, critic, improver, say, verifies=False), asked
 
 

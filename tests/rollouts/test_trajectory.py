@@ -99,10 +99,17 @@ def test_feedback_and_updates_that_were_cut_off_count_for_nothing() -> None:
     assert found.attempts == (WRONG,)
 
 
-def test_a_reply_that_fails_on_the_way_leaves_what_is_there() -> None:
-    found = corrected(WRONG, FIRST, LATE, RolloutError("chat too long"))
+def test_a_chat_that_grew_too_long_for_a_reply_leaves_what_is_there() -> None:
+    found = corrected(WRONG, FIRST, LATE, RolloutError("context overflow", "99 tokens"))
     assert (found.attempts, found.feedbacks) == ((WRONG, LATE), (FIRST, ""))
-    assert corrected(WRONG, FIRST, RolloutError("chat too long")).attempts == (WRONG,)
+    assert corrected(WRONG, FIRST, RolloutError("context overflow")).attempts == (WRONG,)
+
+
+@pytest.mark.parametrize("said", [(WRONG,), (WRONG, FIRST), (WRONG, FIRST, LATE)])
+def test_a_server_that_fails_on_the_way_fails_the_rollout(said: tuple[str, ...]) -> None:
+    # What it would have said is not known: to count it as nothing said would measure the server.
+    result, _ = go(*said, RolloutError("server error", "503"))
+    assert result == Failure("one", "server error", "503")
 
 
 def test_a_first_attempt_that_fails_is_a_failure_with_its_reason() -> None:

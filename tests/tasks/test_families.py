@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -28,6 +29,15 @@ def test_an_unknown_name_is_told_the_nearest(name: str, told: str) -> None:
     with pytest.raises(SettingsError, match=name) as caught:
         family_of(name)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_kinds_of_mistakes_that_a_family_names_are_those_that_it_makes(name: str) -> None:
+    family, rng, made = family_of(name), random.Random(0), set[str]()
+    for tier in list(family.tiers) * (40 if family.corrupt else 0):
+        assert family.corrupt
+        made.add(family.corrupt(family.draw(rng, tier)[0], rng).kind)
+    assert made == set(family.mistakes)
 
 
 def test_families_are_imported_only_when_asked_for() -> None:

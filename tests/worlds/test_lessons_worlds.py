@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.tasks.exercise import FINAL, before, exercises, part_of, read_feedback, render_feedback
+from sparring.tasks.exercise import FINAL, before, exercises, part_of, read_feedback, read_steps, render_feedback
 from sparring.types import Example
 from sparring.worlds.lessons import model, prompt
 from sparring.worlds.lessons.build import build, lexicon
@@ -146,6 +146,27 @@ def test_a_slip_is_not_what_the_step_should_be(chain: Chain) -> None:
             assert chain.slip(state, item) != chain.step(state, item)
             assert chain.blunder(state, item, rng) != chain.step(state, item)
             state = chain.step(state, item)
+
+
+@each_chain
+def test_a_blunder_that_a_script_makes_is_never_the_slip(chain: Chain) -> None:
+    kind, rng, made = family(chain), random.Random(0), set[str]()
+    for exercise in exercises(kind, "test", 300, 2):
+        spoiled = kind.corrupt(exercise.question, rng)
+        made.add(spoiled.kind)
+        state, items = chain.parse(exercise.question)
+        for item in items[: int(spoiled.step) - 1]:
+            state = chain.step(state, item)
+        item = items[int(spoiled.step) - 1]
+        after = chain.read(read_steps(spoiled.attempt)[int(spoiled.step) - 1].text, state, item)
+        assert (after == chain.slip(state, item)) == (spoiled.kind == "slip")
+    assert made == set(kind.mistakes)
+
+
+def test_behind_a_mistake_a_step_is_flagged_by_what_its_line_says() -> None:
+    attempt = "(1) apple : cloud apple\n(2) candle : candle cloud apple\n(Final response) So the answer is ?."
+    told = "(1) cloud apple should be apple cloud no\n(2) candle cloud should be candle cloud yes"
+    assert family(Words()).evidence(SORT, attempt) == told
 
 
 def test_words_share_their_first_letters() -> None:

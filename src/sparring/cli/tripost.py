@@ -155,7 +155,8 @@ class TriPosTSetup(Setup):
     def _made_of(self, run: Run, t: int) -> float:
         """Return how many attempts the training rows of a round were made of.
 
-        Of a trial's: as many as its rows are worth, for it leaves some out, and gold does not grow with attempts.
+        Of a trial's: as many as its rows are worth, for it leaves some out, and gold does not grow with attempts. Fewer
+        where gold was left out that said what was learned already.
         """
         first = t if samples(self.settings, t) else 1
         facts = {row["stage"]: row for row in run.journal()}[f"round-{first}/train.jsonl"]

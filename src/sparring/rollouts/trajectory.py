@@ -116,7 +116,7 @@ def correct_itself(exercise: Exercise, index: int, policy: Policy, updates: int)
     """Let the policy attempt an exercise, and then criticise and update its attempt, all by itself.
 
     It ends where its feedback says that all is correct, or cannot be read; where an update has no answer to read, which
-    is not taken over; or with the last of `updates`. A chat grown too long for a reply ends it too: what is there counts.
+    is not taken over; or with the last of `updates`. A chat too long for a reply ends it too: what is there counts.
     """
     said = yield from policy.attempts.complete(policy.layout.asking(exercise.question), index)
     trajectory = Trajectory(exercise, index, (tidy(said.text),), cut_off=not _ended(said), tokens=(_written(said),))

@@ -204,9 +204,13 @@ def corrupt(chain: Chain, question: str, rng: random.Random) -> Corruption:
 
 def evidence(chain: Chain, question: str, text: str) -> str:
     """Return a line a step: what is written, what should be, and whether that is the same."""
-    return "\n".join(
-        checked(chain, each, _looks_right(chain, each)) for each in taken(chain, question, read_steps(text))
-    )
+    lines: list[str] = []
+    astray = False
+    for each in taken(chain, question, read_steps(text)):
+        good = is_right(chain, each)
+        lines.append(checked(chain, each, good or (astray and _looks_right(chain, each))))
+        astray = astray or not good
+    return "\n".join(lines)
 
 
 def _looks_right(chain: Chain, each: Taken) -> bool:
