@@ -207,8 +207,8 @@ def evidence(chain: Chain, question: str, text: str) -> str:
     lines: list[str] = []
     astray = False
     for each in taken(chain, question, read_steps(text)):
-        good = is_right(chain, each)
-        lines.append(checked(chain, each, good or (astray and _looks_right(chain, each))))
+        good = _looks_right(chain, each) if astray else is_right(chain, each)
+        lines.append(checked(chain, each, good))
         astray = astray or not good
     return "\n".join(lines)
 
