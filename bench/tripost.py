@@ -27,6 +27,7 @@ MAIN: dict[str, tuple[str, ...]] = {
     FULL: (),
     "gold rationales": ("learn_from=rationales", *FIXED),
     "gold rationales of all questions": ("learn_from=rationales", "gold=1200", *FIXED),
+    "TriPosT, gold of all questions": ("gold=1200", "test_sampled=0"),
     "demonstrations of other mistakes": ("learn_from=demonstrations", 'mistakes=["blunder"]', "samples=3", *FIXED),
     "demonstrations of its own mistakes": ("learn_from=demonstrations", 'mistakes=["slip"]', "samples=3", *FIXED),
 }
