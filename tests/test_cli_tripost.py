@@ -59,6 +59,11 @@ def questions(split: str, count: int, **more: Any) -> list[dict[str, Any]]:
         (["tasks=world:concierge"], "tasks = 'world:concierge': this world is for star-gate, not for tripost"),
         (["policy=world:concierge/policy"], "world:concierge is a world for star-gate, not for tripost"),
         (["policy=world:aritmetc/policy"], "no world 'aritmetc'"),
+        (
+            ["policy=world:arithmetic/policy", "tasks=word-sorting"],
+            "policy = 'world:arithmetic/policy' has words for tasks = 'world:arithmetic' alone, not for 'word-sorting'",
+        ),
+        (["roles.teacher.engine=world:arithmetic/teacher"], "roles.teacher.engine = 'world:arithmetic/teacher' has"),
         (["policy=org/model"], "policy 'org/model' cannot be trained here"),
         (["feedback=teacher"], "feedback = 'teacher': name roles.teacher.engine"),
         (["tasks=date-understanding"], "date-understanding: no script can criticise or mend; name roles.teacher"),

@@ -284,8 +284,13 @@ def test_the_verdict_says_by_how_much_and_what_was_mended_and_broken() -> None:
     assert verdict(judged(0.1, 0.05, 0.15)) == (
         "round 1 improved: correcting itself it answers 90.0% of 200 held-out questions, +10.0 points (95 % interval "
         "+5.0 to +15.0) on m_0 correcting itself, +10.0 points (95 % interval +5.0 to +15.0) on m_0's first attempts; "
-        "it mended 20 and broke 1"
+        "it mended 20 and broke 1; there was nothing to learn from in round 1"
     )
+
+
+def test_the_verdict_is_silent_about_rounds_that_learned() -> None:
+    first, last = judged(0.1, 0.05, 0.15)
+    assert verdict([first, replace(last, learned={"gold": 1})]).endswith("it mended 20 and broke 1")
 
 
 def test_one_line_of_a_question_says_what_it_came_to() -> None:

@@ -63,7 +63,10 @@ def test_without_splits_a_digest_of_the_question_decides(tmp_path: Path) -> None
         ({**TEST, "answer": None}, "answer is None"),
         ({**TEST, "answer": "\ud800"}, "surrogate"),
         ({**TEST, "tier": 3.5, "rationale": "(Final response) So the answer is Milan."}, "ends in 'Milan.'"),
-        ({**TEST, "rationale": "It is Rome"}, "ends in None"),
+        (
+            {**TEST, "rationale": "It is Rome"},
+            "rationale has no answer that can be read, but the answer is 'Rome'; close it with",
+        ),
         ({**TEST, "split": "validation"}, "split is 'validation'"),
         ({"question": "?", "answer": "x"}, "split is None"),
         ({**TEST, "anwser": "x"}, "'anwser' is not a column"),

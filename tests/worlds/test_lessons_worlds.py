@@ -9,14 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparring.engines.base import Request
+from sparring.errors import RolloutError
+from sparring.flow import quoted, render
+from sparring.rollouts.teaching import read_fields
 from sparring.tasks.exercise import FINAL, before, exercises, part_of, read_feedback, read_steps, render_feedback
-from sparring.types import Example
+from sparring.types import Example, user
 from sparring.worlds.lessons import model, prompt
 from sparring.worlds.lessons.build import build, lexicon
 from sparring.worlds.lessons.chain import Chain, family
 from sparring.worlds.lessons.corpus import SKILLS_FIRST, Mix, document
 from sparring.worlds.lessons.gates import BOUNDS, gates
 from sparring.worlds.lessons.sums import Sums
+from sparring.worlds.lessons.teacher import teacher
 from sparring.worlds.lessons.words import WORDS, Words
 from sparring.worlds.small_model import ChatEncoder
 
@@ -167,6 +172,20 @@ def test_behind_a_mistake_a_step_is_flagged_by_what_its_line_says() -> None:
     attempt = "(1) apple : cloud apple\n(2) candle : candle cloud apple\n(Final response) So the answer is ?."
     told = "(1) cloud apple should be apple cloud no\n(2) candle cloud should be candle cloud yes"
     assert family(Words()).evidence(SORT, attempt) == told
+
+
+def test_the_teacher_criticises_goes_on_and_refuses_what_is_not_of_its_world() -> None:
+    def reply(name: str, **blanks: str) -> str:
+        text = render(prompt(name), question=SUM, answer="11", attempt=quoted(SUM_SLIPPED), feedback="", **blanks)
+        return teacher(Sums(), Request([user(text)]))
+
+    found = read_fields(reply("teacher_feedback"), SUM_SLIPPED)
+    assert found
+    assert found.step in ("1", "2", FINAL)
+    assert reply("teacher_update", step="2") == "(2) 19 - 8 = 11\n(Final response) So the answer is 11."
+    assert family(Sums()).answer_of(reply("teacher_attempt"))
+    with pytest.raises(RolloutError, match="not asked as in this world"):
+        teacher(Sums(), Request([user("Question: What is 1 + 2?")]))
 
 
 def test_words_share_their_first_letters() -> None:

@@ -34,6 +34,7 @@ from sparring.tasks.bbh import load_bbh
 from sparring.tasks.exercise import Exercise, Family, exercises
 from sparring.tasks.families import family_of
 from sparring.tasks.own import load_own
+from sparring.worlds import world_of
 
 PROMPTS = Path(recipe.__file__).parent / "prompts" / "tripost"
 
@@ -56,6 +57,7 @@ class TriPosTSetup(Setup):
     def read(cls, config: Path | None, overrides: Sequence[str]) -> Self:
         settings = read_settings(cls, TriPosT, config, overrides)
         family, questions, test = read_exercises(settings)
+        check_worlds(settings)
         recipe.check_teacher(settings, family)
         texts = recipe.read_texts(settings, prompts_folder(settings.prompts, PROMPTS), family)
         setup = cls(settings, family, questions, test, texts)
@@ -174,6 +176,17 @@ def check_mistakes(asked: Sequence[str], family: Family) -> None:
             known = f"known are {', '.join(family.mistakes)}" if family.mistakes else "its script makes none"
             hint = f"did you mean {close[0]!r}?" if close else known
             raise SettingsError(f"mistakes: {family.name!r} has no kind {kind!r}; {hint}")
+
+
+def check_worlds(settings: TriPosT) -> None:
+    """Refuse a world's models for anything but its own exercises: they have words for nothing else."""
+    for what, name in (("policy", settings.policy), ("roles.teacher.engine", settings.roles.teacher.engine)):
+        world = world_of(name)
+        if world and settings.tasks != f"world:{world.name}":
+            raise SettingsError(
+                f"{what} = {name!r} has words for tasks = 'world:{world.name}' alone, not for {settings.tasks!r}: "
+                f"name a model of your own, {what} = hf:ID for one"
+            )
 
 
 def read_exercises(settings: TriPosT) -> tuple[Family, list[Exercise], list[Exercise]]:

@@ -215,9 +215,11 @@ def verdict(found: Sequence[Examined]) -> str:
     told = f"{right.value:.1%} of {right.n} held-out questions, {_points(over[0])} on m_0 correcting itself"
     word = changed(min(lows), max(highs), 0.0)
     mended, broken = (_count(last[name]) for name in ("mended", "broken"))
+    idle = [str(number) for number, one in enumerate(found) if number and not one.learned]
+    nothing = f"; there was nothing to learn from in round {', '.join(idle)}" if idle else ""
     return (
         f"round {t} {word}: correcting itself it answers {told}, {_points(over[1])} on m_0's first attempts; "
-        f"it mended {mended} and broke {broken}"
+        f"it mended {mended} and broke {broken}{nothing}"
     )
 
 

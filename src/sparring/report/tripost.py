@@ -56,7 +56,8 @@ def line(metrics: Metrics) -> str:
 def mended(out: Path, last: int) -> Iterator[Panel]:
     """Yield a held-out question that the last model got wrong and then mended by itself, one of the fewest words."""
     rows = [row for row in read_lines(out / "eval.jsonl") if row["round"] == last and row["item"] == "greedy"]
-    ids = {row["id"] for row in rows if row["self_corrected"] and not row["direct"]}
+    those = [row for row in rows if row["self_corrected"] and not row["direct"]]
+    ids = {row["id"] for row in [row for row in those if row["span_named"]] or those}  # found for the right reason
     folder = out / f"round-{last}"
     found = [row for row in read_lines(folder / "test-trajectories.jsonl") if row["exercise"] in ids]
     if not found:

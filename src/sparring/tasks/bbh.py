@@ -60,6 +60,10 @@ FILES: Mapping[str, File] = {
 
 def load_bbh(folder: Path, family: str) -> list[Exercise]:
     """Return all of a family's exercises in a folder that has its files. Raises DataError as `read_bbh` does."""
+    if not folder.is_dir():
+        raise DataError(
+            f"bbh = {str(folder)!r}: no such folder; it holds BIG-Bench-Hard's files, word_sorting.json say"
+        )
     names = [name for name, file in FILES.items() if file.family == family]
     if not names:
         known = ", ".join(dict.fromkeys(file.family for file in FILES.values()))

@@ -21,7 +21,11 @@ def family_of(name: str) -> Family:
     """Return a family. Raises SettingsError, with the nearest name, for one that is unknown."""
     if name not in FAMILIES:
         close = get_close_matches(name.lower().replace("_", "-"), FAMILIES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(FAMILIES)}"
+        hint = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"known are {', '.join(FAMILIES)}; a world:NAME or a .jsonl file will do as well"
+        )
         raise SettingsError(f"no family of exercises is called {name!r}; {hint}")
     module, attribute = FAMILIES[name]
     family = getattr(import_module(f"sparring.tasks.{module}"), attribute)

@@ -123,7 +123,9 @@ def _exercise(row: dict[str, Any], where: str, tier: str) -> Exercise:
     question, answer = _text(row, "question", where), _text(row, "answer", where)
     rationale = _text(row, "rationale", where) if row.get("rationale") is not None else None
     if rationale is not None and canonical(said_in(rationale) or "") != canonical(answer):
-        raise DataError(f"{where}: rationale ends in {said_in(rationale)!r:.80}, but the answer is {answer!r:.80}")
+        ends = f"ends in {said_in(rationale)!r:.80}" if said_in(rationale) else "has no answer that can be read"
+        to_do = f"close it with a line '(Final response) So the answer is {answer}.'"
+        raise DataError(f"{where}: rationale {ends}, but the answer is {answer!r:.80}; {to_do}")
     names = [_text(row, name, where) if row.get(name) is not None else "" for name in ("id", "tier")]
     return Exercise(names[0], question, answer, names[1] or tier, rationale=rationale)
 

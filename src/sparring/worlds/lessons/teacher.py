@@ -23,7 +23,7 @@ def teacher(chain: Chain, request: Request) -> str:
     """Reply to a prompt that asks for criticism, for the rest of an attempt, or for an attempt."""
     text = request.chat[-1]["content"]
     rng = random.Random(f"{text}/{request.sample_index}")
-    question, said = _line(text, "Question"), "\n".join(re.findall(r"^> (.*)$", text, re.M))
+    question, said = _question(chain, text), "\n".join(re.findall(r"^> (.*)$", text, re.M))
     if found := re.search(r"^Go on from step \((.+)\)\.$", text, re.M):
         return repair(chain, question, said, Feedback(found[1])) or ""
     return _criticise(chain, question, said, rng) if said else _attempt(chain, question, rng)
@@ -46,8 +46,10 @@ def _attempt(chain: Chain, question: str, rng: random.Random) -> str:
     return attempt(chain, onward(chain, [first], items), items)
 
 
-def _line(text: str, name: str) -> str:
-    found = re.search(rf"^{name}: (.+)$", text, re.M)
-    if not found:
-        raise RolloutError("teacher was not asked as in this world", text)
-    return found[1]
+def _question(chain: Chain, text: str) -> str:
+    found = re.search(r"^Question: (.+)$", text, re.M)
+    try:
+        chain.parse(found[1] if found else "")
+    except ValueError as error:
+        raise RolloutError("teacher was not asked as in this world", text) from error
+    return found[1] if found else ""
