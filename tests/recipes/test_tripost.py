@@ -328,7 +328,6 @@ def test_the_defaults_are_the_papers() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"test_sampled": 3000}, "test_sampled = 3000 is over test_questions = 2000"),
         ({"feedback": "teacher"}, "name roles.teacher.engine"),
         ({"improver": "teacher"}, "name roles.teacher.engine"),
         ({"policy": "vllm:m"}, "training.lora and rationale.lora must be set"),

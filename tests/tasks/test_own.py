@@ -65,7 +65,7 @@ def test_without_splits_a_digest_of_the_question_decides(tmp_path: Path) -> None
         ({**TEST, "tier": 3.5, "rationale": "(Final response) So the answer is Milan."}, "ends in 'Milan.'"),
         (
             {**TEST, "rationale": "It is Rome"},
-            "rationale has no answer that can be read, but the answer is 'Rome'; close it with",
+            "no answer that can be read, but the answer is 'Rome'; close it",
         ),
         ({**TEST, "split": "validation"}, "split is 'validation'"),
         ({"question": "?", "answer": "x"}, "split is None"),
