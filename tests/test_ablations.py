@@ -19,5 +19,5 @@ def test_no_table_is_printed_where_a_run_failed_and_the_run_is_named(tmp_path: P
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"no table: no-regulariser-seed-3 failed; their logs are in {tmp_path}" in done.stderr
+    assert f"no table: {taken} failed; the logs are beside them" in done.stderr
     assert "holds 'thesis.tex'" in (tmp_path / "no-regulariser-seed-3.log").read_text()
