@@ -193,9 +193,9 @@ def corrupt(chain: Chain, question: str, rng: random.Random) -> Corruption:
     states = onward(chain, [first], items)
     kinds: dict[str, list[tuple[int, Any]]] = {kind: [] for kind in MISTAKES}
     for at, item in enumerate(items):
-        for kind, wrong in (("slip", chain.slip(states[at], item)), ("blunder", chain.blunder(states[at], item, rng))):
-            is_other = kind == "slip" or wrong != chain.slip(states[at], item)
-            if wrong is not None and is_other and leads_on(chain, wrong, items[at + 1 :]):
+        slip, blunder = chain.slip(states[at], item), chain.blunder(states[at], item, rng)
+        for kind, wrong in (("slip", slip), ("blunder", blunder if blunder != slip else None)):
+            if wrong is not None and leads_on(chain, wrong, items[at + 1 :]):
                 kinds[kind].append((at, wrong))
     kind = rng.choice([kind for kind, those in kinds.items() if those])
     at, wrong = rng.choice(kinds[kind])

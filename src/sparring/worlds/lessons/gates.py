@@ -63,7 +63,7 @@ def _checking(engine: HF, chain: Chain, asked: Sequence[Exercise]) -> dict[str, 
     ]
     said = _say(engine, chats)
     readable, worked_out, kept = list[bool](), list[bool](), list[bool]()
-    critics = list[tuple[Chat, str, str]]()
+    critics = list[tuple[Chat, str]]()
     for e, text, words, chat in zip(asked, attempts, said, chats, strict=True):
         due = evidence(chain, e.question, text).splitlines()
         readable.append(len(read_steps(text)) == len(due) + 1)
@@ -74,8 +74,8 @@ def _checking(engine: HF, chain: Chain, asked: Sequence[Exercise]) -> dict[str, 
         found = read_feedback(words, text)
         prefix = found and found.step and before(text, found.step)
         if prefix:
-            critics.append(([*chat, assistant(words), user(prompt("update"))], prefix, text))
-    for (_, prefix, _), update in zip(critics, _say(engine, [chat for chat, _, _ in critics]), strict=True):
+            critics.append(([*chat, assistant(words), user(prompt("update"))], prefix))
+    for (_, prefix), update in zip(critics, _say(engine, [chat for chat, _ in critics]), strict=True):
         kept.append(update.startswith(prefix))
     return {
         "attempts_readable": _share(readable),
