@@ -28,6 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt '$(TORCH)'
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt lm_eval  # its IFEval, to test ours against
 	@touch $@
 
 vllm: $(SERVER)/installed-$(VLLM) ## Make .venv-vllm, 3.5 GB: a vLLM for CPUs, for the tests marked vllm and `make bench`

@@ -35,9 +35,13 @@ MODEL_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datase
 
 HEAVY = (
     "engines.hf",
+    "training.dpo",
     "training.sft",
+    "training.shared",
     "worlds.concierge.build",
     "worlds.concierge.gates",
+    "worlds.instructions.build",
+    "worlds.instructions.gates",
     "worlds.lessons.build",
     "worlds.lessons.gates",
     "worlds.small_model",

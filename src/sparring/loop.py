@@ -12,7 +12,7 @@ from sparring.engines.base import Generator, Scorer, Served
 from sparring.errors import EngineError, SettingsError
 from sparring.flow import Role
 from sparring.opening import Engines
-from sparring.settings import Player, Training
+from sparring.settings import Player, Preference, Training
 from sparring.stages import Stages
 from sparring.training.canary import check_canary
 from sparring.types import user
@@ -73,21 +73,40 @@ class Loop:
             if not isinstance(engine, Generator):
                 raise EngineError(f"the engine of {name!r} cannot continue a chat")
 
-    def train(self, stages: Stages, policy: str, train: Trainer, training: Training | None = None) -> str:
-        """Train on train.jsonl; return the checkpoint as an engine's name, once the engine proves to hold it.
+    def train(
+        self,
+        stages: Stages,
+        policy: str,
+        train: Trainer,
+        training: Training | None = None,
+        *,
+        rows: str = "train.jsonl",
+        out: str = "checkpoint",
+        base: str = "",
+    ) -> str:
+        """Train on the file `rows` of the stages' folder into its folder `out`.
 
-        `training` stands in for the setting of that name.
+        Return that checkpoint as an engine's name, once the engine proves to hold it. `training` stands in for the
+        setting of that name; its class says how: `Training` learns chats, `Preference` learns pairs. `base` is the
+        model as it was given, where that is not the policy.
         """
-        settings = self.settings
-        start = settings.policy if settings.init == "base" else policy
-        rows = stages.folder.path / "train.jsonl"
+        settings, base = self.settings, base or self.settings.policy
+        start = base if settings.init == "base" else policy
+        told, read = _anchored(training or settings.training, base), stages.folder.path / rows
 
-        def make(out: Path) -> None:
+        def make(checkpoint: Path) -> None:
             self.engines.release()
-            train(start, rows, out, training or settings.training, settings.seed)
+            train(start, read, checkpoint, told, settings.seed)
 
-        checkpoint = stages.folder.made("checkpoint", make)
-        after = trained(settings.policy, checkpoint)
+        checkpoint = stages.folder.made(out, make)
+        after = trained(base, checkpoint)
         check_canary(checkpoint, self.engines.open(after))
         # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this one.
         return after if stages.most is None else policy
+
+
+def _anchored(training: Training, base: str) -> Training:
+    """Return the settings with the reference by its own name."""
+    if isinstance(training, Preference) and training.reference == "base":
+        return training.model_copy(update={"reference": base})
+    return training

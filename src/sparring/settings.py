@@ -142,6 +142,39 @@ class Training(Settings):
         return epochs  # pydantic would write 5 as 5.0
 
 
+class Preference(Training):
+    """Of the policy on pairs, by DPO. Names and defaults are `training.dpo`'s settings, `DPOSettings`.
+
+    Batches, shares and `tokens` are of pairs, both replies with their prompt; a pair that is longer than `max_length`
+    on either side is left out, and bounded by `max_truncated`.
+    """
+
+    beta: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    """How near to the reference the policy is held: a margin of 1 / beta nats is a log-odds of 1."""
+    sft_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """Of the chosen reply's cross-entropy, mean over its tokens, beside DPO's loss. A tiny model needs about 1."""
+    reference: str = ""
+    """The model whose log-probs are the anchor: `base` for m_0, or a model's name; empty is the one it starts from."""
+
+    @field_validator("normaliser")
+    @classmethod
+    def _unweighted(cls, normaliser: str) -> str:
+        if normaliser != "weights":
+            raise ValueError("must be left alone: the tokens of a pair have no weights")
+        return normaliser
+
+
+def check_served(policy: str, init: str, **trainings: Training) -> None:
+    """Raise ValueError for a served policy that is not trained, by each of its trainings, as an adapter of the base."""
+    lacking = any(training.lora is None for training in trainings.values())
+    if policy.startswith("vllm:") and (lacking or init != "base"):
+        names = " and ".join(f"{name}.lora" for name in trainings)
+        raise ValueError(
+            f"policy = {policy!r}: a served policy is trained as adapters of the base, so {names} must be set "
+            '({r = 16} will do) and init be "base"; or name it hf:'
+        )
+
+
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():

@@ -97,6 +97,17 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replies to one prompt, of which one is preferred."""
+
+    prompt: Chat
+    """What was said before: it does not end with the assistant."""
+    chosen: str
+    """The assistant's words, to their end. So is the other; they differ."""
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A rollout that came to nothing, with its reason. Selection never sees it."""
 

@@ -2,11 +2,12 @@
 
 import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from sparring.types import Example, assistant, system, user
+from sparring.types import Example, Pair, assistant, system, user
 from tests.tiny import tiny_model
 
 WANTS = [
@@ -35,6 +36,22 @@ def examples(count: int, seed: int = 0) -> list[Example]:
         ]
         rows.append(Example(chat, [0, 0, 1, 0, draw.choice([0.25, 1, 3])]))
     return rows
+
+
+def pairs(count: int, seed: int = 0) -> list[Pair]:
+    """Pairs of uneven length: what was wanted, against something else."""
+    draw = random.Random(seed)
+    rows: list[Pair] = []
+    for _ in range(count):
+        want, other = draw.sample(WANTS, 2)
+        chat = [system("you are helpful ."), user(f"{' '.join(['hello'] * draw.randint(1, 4))} i like {want}")]
+        rows.append(Pair(chat, f"then have {want} .", f"then have {other}"))
+    return rows
+
+
+def write_pairs(path: Path, rows: list[Pair]) -> Path:
+    path.write_text("".join(json.dumps({**asdict(row), "id": 7}) + "\n" for row in rows))
+    return path
 
 
 def write_rows(path: Path, rows: list[Example]) -> Path:

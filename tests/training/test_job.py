@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,10 +14,13 @@ from safetensors.torch import load_file
 
 from sparring.errors import DataError, SettingsError, TrainingError
 from sparring.training.canary import read_canary
+from sparring.training.dpo import prefer
+from sparring.training.examples import read_pairs
 from sparring.training.job import Job, read_examples, run_job, work
-from sparring.training.settings import SFTSettings
+from sparring.training.settings import DPOSettings, SFTSettings
 from sparring.training.sft import fine_tune
-from tests.training.conftest import examples, write_rows
+from tests.tiny import tiny_model
+from tests.training.conftest import examples, pairs, write_pairs, write_rows
 
 SETTINGS = SFTSettings(
     learning_rate=3e-3, epochs=4, batch_size=8, rows_per_device=4, validation_share=0.1, max_truncated=0, threads=1
@@ -42,6 +45,14 @@ def job(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
 def finished(job: Job) -> tuple[Path, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     return run_job(job, on_log=events.append), events
+
+
+@pytest.fixture(scope="module")
+def of_pairs(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("pairs")
+    rows = write_pairs(folder / "pairs.jsonl", pairs(20))
+    settings = DPOSettings(learning_rate=3e-3, batch_size=8, rows_per_device=4, validation_share=0, threads=1)
+    return Job(str(base), rows, folder / "checkpoint", 1, settings)
 
 
 def weight_bytes(checkpoint: Path) -> bytes:
@@ -131,6 +142,40 @@ def test_two_processes_come_to_the_weights_of_one(job: Job, tmp_path: Path) -> N
     assert json.loads((even.out / "training.json").read_text())["tokens"] == report["tokens"]
     for name, weight in load_file(tmp_path / "one" / "model.safetensors").items():
         torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="equal bytes are promised on a CPU")
+def test_a_job_of_pairs_is_a_job_like_any_other(of_pairs: Job, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    checkpoint = run_job(of_pairs, on_log=events.append)
+    told = json.loads((checkpoint / "training.json").read_text())
+    assert told["job"]["kind"] == "dpo" and told["job"]["reference"] == "" and told["rows"]["train"] == 20
+    assert events[0] == {"lengths": told["lengths"]} and events[-1]["step"] == told["steps"] == 3
+    assert told["pairs"]["after"]["chosen"] > 0 and not of_pairs.partial.exists()
+    again = prefer(of_pairs.model, pairs(20), tmp_path, 1, cast("DPOSettings", of_pairs.settings), lambda _: None)
+    assert weight_bytes(tmp_path) == weight_bytes(checkpoint)
+    assert again["pairs"] == told["pairs"]
+    assert run_job(of_pairs, launcher=["/no/such/launcher"]) == checkpoint
+    with pytest.raises(TrainingError, match="was trained with other settings, reference"):
+        run_job(replace(of_pairs, settings=DPOSettings(beta=0.2), reference="org/anchor"))
+    with pytest.raises(TrainingError, match="was trained with other kind"):
+        run_job(replace(of_pairs, settings=SETTINGS))
+
+
+def test_two_processes_come_to_the_weights_of_one_on_pairs_anchored_elsewhere(of_pairs: Job, tmp_path: Path) -> None:
+    """Whole batches, which the two share evenly."""
+    anchor = tiny_model(tmp_path / "anchor", seed=1)
+    rows, settings = write_pairs(tmp_path / "pairs.jsonl", pairs(16)), cast("DPOSettings", of_pairs.settings)
+    odd = replace(of_pairs, rows=rows, reference=str(anchor), out=tmp_path / "two")
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    together = run_job(odd, launcher=[*accelerate, "--num_machines", "1", "--mixed_precision", "no"])
+    report = prefer(odd.model, pairs(16), tmp_path / "one", 1, settings, lambda _: None, str(anchor))
+    told = json.loads((together / "training.json").read_text())
+    assert (told["tokens"], told["steps"]) == (report["tokens"], report["steps"])
+    assert told["pairs"]["before"] == pytest.approx(report["pairs"]["before"], abs=1e-4)
+    alone = load_file(tmp_path / "one" / "model.safetensors")
+    for name, weight in load_file(together / "model.safetensors").items():
+        torch.testing.assert_close(weight, alone[name], rtol=1e-3, atol=1e-5)
 
 
 def test_a_job_ends_with_a_parent_that_was_killed(job: Job, tmp_path: Path) -> None:
@@ -231,6 +276,30 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, row: object, told: 
         read_examples(path)
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}, "not a pair"),
+        ([1], "not a pair"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "not a pair"),
+        ({"prompt": [], "chosen": "b", "rejected": "c"}, "a prompt needs a message"),
+        (
+            {"prompt": [{"role": "assistant", "content": "a"}], "chosen": "b", "rejected": "c"},
+            "ends with one that the assistant can reply to",
+        ),
+        ({"prompt": [{"role": "robot", "content": "a"}], "chosen": "b", "rejected": "c"}, "a known role and a text"),
+        ({"prompt": [{"role": "user", "content": "a"}], "chosen": "b", "rejected": None}, "a reply is a text"),
+        ({"prompt": [{"role": "user", "content": "a"}], "chosen": "b", "rejected": "b"}, "there is nothing to prefer"),
+    ],
+)
+def test_a_bad_pair_is_named_by_file_and_line(tmp_path: Path, row: object, told: str) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", pairs(2))
+    assert read_pairs(path) == pairs(2)
+    path.write_text(path.read_text() + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=rf"pairs.jsonl:4: .*{told}"):
+        read_pairs(path)
+
+
 def test_rows_are_read_as_they_were_written_and_other_keys_ignored(job: Job) -> None:
     assert read_examples(job.rows) == examples(40)
 
@@ -263,9 +332,10 @@ def test_missing_rows_are_named(job: Job, tmp_path: Path) -> None:
         run_job(replace(job, rows=tmp_path / "none.jsonl", out=tmp_path / "out"))
 
 
-def test_a_job_is_read_as_it_was_written(job: Job, tmp_path: Path) -> None:
-    job.write(tmp_path / "job.json")
-    assert Job.read(tmp_path / "job.json") == job
+def test_a_job_is_read_as_it_was_written(job: Job, of_pairs: Job, tmp_path: Path) -> None:
+    for each in (job, of_pairs, replace(of_pairs, reference="org/anchor")):
+        each.write(tmp_path / "job.json")
+        assert Job.read(tmp_path / "job.json") == each
 
 
 @pytest.mark.parametrize(
@@ -273,7 +343,9 @@ def test_a_job_is_read_as_it_was_written(job: Job, tmp_path: Path) -> None:
     [
         ("{", "does not describe a training job"),
         ('{"model": "m", "rows": "r"}', "'out'"),
-        ('{"model": "m", "rows": "r", "out": "o", "kind": "dpo"}', "kind = 'dpo', but it must be 'sft'"),
+        ('{"model": "m", "rows": "r", "out": "o", "kind": "ppo"}', "kind = 'ppo', but it must be one of sft, dpo"),
+        ('{"model": "m", "rows": "r", "out": "o", "reference": "n"}', "reference = 'n', but sft has none"),
+        ('{"model": "m", "rows": "r", "out": "o", "settings": {"beta": 1}}', "unknown training setting beta"),
         ('{"model": "m", "rows": "r", "out": "o", "settings": {"epoch": 1}}', "did you mean epochs"),
     ],
 )

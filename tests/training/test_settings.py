@@ -5,9 +5,10 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from sparring.errors import SettingsError
-from sparring.settings import Training
-from sparring.training.settings import LoRASettings, SFTSettings
+from sparring.cli.setup import job_settings, reference_of
+from sparring.errors import EngineError, SettingsError
+from sparring.settings import Preference, Training
+from sparring.training.settings import DPOSettings, LoRASettings, SFTSettings
 
 
 def test_defaults_are_the_papers() -> None:
@@ -61,9 +62,41 @@ def test_a_batch_that_cannot_be_made_up_is_refused() -> None:
 def test_a_recipes_training_settings_are_the_jobs_by_name_default_and_choice() -> None:
     given = Training().model_dump(exclude={"launcher"})
     assert SFTSettings.read(given) == SFTSettings()
-    assert given.keys() == get_type_hints(SFTSettings).keys()
+    assert given.keys() == get_type_hints(SFTSettings).keys() - {"kind"}
     for name in ("normaliser", "schedule"):
         assert get_args(Training.model_fields[name].annotation) == get_args(get_type_hints(SFTSettings)[name])
+
+
+def test_settings_for_pairs_are_the_jobs_by_name_and_default_without_what_has_no_meaning() -> None:
+    assert job_settings(Preference()) == DPOSettings()
+    assert (DPOSettings().beta, DPOSettings().sft_weight) == (0.1, 0.1)
+    given = Preference().model_dump(exclude={"launcher", "reference", "normaliser"})
+    assert given.keys() == get_type_hints(DPOSettings).keys() - {"kind"}
+    assert job_settings(Preference(beta=0.5, lora={"r": 4})) == DPOSettings(beta=0.5, lora=LoRASettings(r=4))
+    assert isinstance(job_settings(Training()), SFTSettings)
+    with pytest.raises(SettingsError, match="normaliser = 'tokens': must be left alone"):
+        Preference.load([], ["normaliser=tokens"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"beta": 0}, "beta = 0, but it must be > 0"),
+        ({"sft_weight": -1}, "sft_weight = -1, but it must be >= 0"),
+        ({"normaliser": "weights"}, "unknown training setting normaliser"),
+        ({"schedule": "cos"}, "schedule = 'cos', but it must be one of cosine"),
+    ],
+)
+def test_an_impossible_value_for_pairs_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        DPOSettings.read(values)
+
+
+def test_a_reference_is_an_engine_whose_model_a_trainer_can_open() -> None:
+    assert [reference_of(each) for each in (Training(), Preference(), Preference(reference="base"))] == ["", "", ""]
+    assert reference_of(Preference(reference="hf:org/model")) == "org/model"
+    with pytest.raises(EngineError, match="'https://host/v1#model' cannot be trained here"):
+        reference_of(Preference(reference="https://host/v1#model"))
 
 
 @pytest.mark.parametrize(("given", "kept"), [("5", 5), ("5.0", 5), ("0.5", 0.5)])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sparring.cli.setup import Setup, sft_settings
+from sparring.cli.setup import Setup, job_settings
 from sparring.doctor import Finding, Job, Plumbing, examine
 
 COLOURS = {"ok": "green", "miss": "bold red", "skip": "yellow"}
@@ -41,7 +41,7 @@ def doctor(setup: Setup, as_json: bool) -> int:
 def jobs_of(setup: Setup) -> dict[str, Job]:
     """Return the trainings that the run does, by the settings that tell how."""
     told = {name: (getattr(setup.settings, name), times) for name, times in setup.checkpoints().items() if times}
-    return {name: Job(sft_settings(each), each.launcher, times) for name, (each, times) in told.items()}
+    return {name: Job(job_settings(each), each.launcher, times) for name, (each, times) in told.items()}
 
 
 def _listed(findings: Iterator[Finding]) -> int:

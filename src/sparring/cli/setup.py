@@ -17,13 +17,13 @@ from typing import Any, ClassVar, Self, TypeVar
 from sparring.budget import Budget
 from sparring.engines import is_remote, weights, without_options
 from sparring.errors import SettingsError
-from sparring.files import Row, read_json
+from sparring.files import Row, read_json, read_lines
 from sparring.loop import Trainer
 from sparring.opening import Engines
 from sparring.runs import Run
-from sparring.settings import Settings, Training
+from sparring.settings import Preference, Settings, Training
 from sparring.training.job import Job, run_job
-from sparring.training.settings import SFTSettings
+from sparring.training.settings import DPOSettings, SFTSettings
 from sparring.worlds import World, model_of, world_of
 
 Tell = Callable[[dict[str, Any]], None]
@@ -97,7 +97,7 @@ class Setup(ABC):
         told = self.settings.vllm
         serving = Serving(**told.model_dump(exclude={"stay"}))
         for name in self.trainings:
-            if lora := sft_settings(getattr(self.settings, name)).lora:  # what is trained here must fit the server
+            if lora := job_settings(getattr(self.settings, name)).lora:  # what is trained here must fit the server
                 serving = replace(serving, max_lora_rank=max(serving.max_lora_rank, lora.r))
         return Engines(run, budget=budget, keep=self.settings.ledger, serving=serving, stay=told.stay)
 
@@ -146,7 +146,9 @@ def read_settings(setup: type[Setup], kind: type[S], config: Path | None, overri
         settings = kind.load([world.preset(setup.recipe), *own], overrides)
     model_of(settings.policy)
     for name in setup.trainings:
-        sft_settings(getattr(settings, name)).accumulation(devices=1)
+        training: Training = getattr(settings, name)
+        job_settings(training).accumulation(devices=1)
+        reference_of(training)
     return settings
 
 
@@ -159,6 +161,20 @@ def world_with(name: str, part: str, recipe: str) -> World | None:
     if world and getattr(world, part) is None:
         raise SettingsError(f"tasks = {name!r}: this world is for {', '.join(world.recipes)}, not for {recipe}")
     return world
+
+
+def check_worlds(tasks: str, engines: Mapping[str, str]) -> None:
+    """Refuse a world's models for anything but its own tasks: they have words for nothing else.
+
+    `engines` are named by the settings that name them.
+    """
+    for what, name in engines.items():
+        world = world_of(name)
+        if world and tasks != f"world:{world.name}":
+            raise SettingsError(
+                f"{what} = {name!r} has words for tasks = 'world:{world.name}' alone, not for {tasks!r}: "
+                f"name a model of your own, {what} = hf:ID for one"
+            )
 
 
 def prompts_folder(name: str, own: Path) -> Path:
@@ -177,21 +193,38 @@ def was_trained(checkpoint: Path, rows: float, training: Training) -> float:
     return read_json(checkpoint / "training.json")["tokens"] if training.tokens else rows * training.epochs
 
 
+def count(run: Run, stage: str) -> int:
+    """Return the lines of a stage, and what failed in it."""
+    return len(read_lines(run.path / stage)) + len(run.failures.get(stage, []))
+
+
 def in_part(training: Training) -> Training:
     """Return the settings to try a training by: in epochs, for so many tokens would be as many for a few rows."""
     return training.model_copy(update={"tokens": None})
 
 
-def sft_settings(training: Training) -> SFTSettings:
-    """Return what the training process is told: everything but how it is launched."""
+def job_settings(training: Training) -> SFTSettings | DPOSettings:
+    """Return what the training process is told: everything but how it is launched, and by what it is anchored."""
+    if isinstance(training, Preference):
+        return DPOSettings.read(training.model_dump(exclude={"launcher", "reference", "normaliser"}))
     return SFTSettings.read(training.model_dump(exclude={"launcher"}))
 
 
+def reference_of(training: Training) -> str:
+    """Return the model that a training is anchored to; empty: the one it starts from, or none.
+
+    `base` is the loop's to name. Raises EngineError for an engine whose model cannot be opened by a trainer.
+    """
+    if not isinstance(training, Preference) or training.reference in ("", "base"):
+        return ""
+    return model_of(training.reference)
+
+
 def trainer(tell: Tell) -> Trainer:
-    """Return what trains a policy: a job in a process of its own."""
+    """Return what trains a policy: a job in a process of its own, by `dpo` where the settings are a `Preference`."""
 
     def train(model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None:
-        job = Job(model_of(model), rows, checkpoint, seed, sft_settings(settings))
+        job = Job(model_of(model), rows, checkpoint, seed, job_settings(settings), reference_of(settings))
         about = {"event": "training", "checkpoint": str(checkpoint)}
         run_job(job, settings.launcher, on_log=lambda event: tell({**about, **event}))
 

@@ -45,7 +45,7 @@ def training(plumbing: Plumbing) -> Iterator[Finding]:
 
 def _training(name: str, job: Job, most: int | None) -> Finding:
     lora = job.settings.lora
-    for library in (*LIBRARIES, *(["peft"] if lora else [])):
+    for library in (*LIBRARIES, *(["peft"] if lora else []), *(["trl"] if job.settings.kind == "dpo" else [])):
         if find_spec(library) is None:
             raise TrainingError(f"{library} is not installed")
     if job.launcher and shutil.which(job.launcher[0]) is None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sparring.engines.weights import folder_of
 from sparring.errors import SparringError
-from sparring.training.settings import SFTSettings
+from sparring.training.settings import TrainingSettings
 from sparring.worlds import model_of
 
 State = Literal["ok", "miss", "skip"]
@@ -31,7 +31,7 @@ class Finding:
 class Job:
     """A kind of training that the run does."""
 
-    settings: SFTSettings
+    settings: TrainingSettings
     launcher: Sequence[str] = ()
     checkpoints: int = 1
     """How often it is done."""

@@ -1,20 +1,30 @@
-"""Training rows as they lie in a file: read, and checked down to the characters that a weight is of."""
+"""Training rows as they lie in a file: read, and checked down to the characters that a weight is of.
+
+A row is an example (a chat and its weights) or a pair (a prompt and two replies).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparring.errors import DataError
-from sparring.types import Example, Message, Weight
+from sparring.types import Example, Message, Pair, Weight
+
+R = TypeVar("R")
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Read training rows. Raises DataError with file and line for a row that is not one."""
-    with path.open(encoding="utf-8") as lines:
-        return [_example(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    """Read chats to learn. Raises DataError with file and line for a row that is not one."""
+    return _read(path, _example)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Read pairs of replies. Raises DataError with file and line for a row that is not one."""
+    return _read(path, _pair)
 
 
 def check(example: Example, place: str) -> None:
@@ -33,6 +43,11 @@ def numbers(weight: Weight) -> list[float]:
     return [each for _, each in weight] if isinstance(weight, list) else [weight]
 
 
+def _read(path: Path, read: Callable[[str, str], R]) -> list[R]:
+    with path.open(encoding="utf-8") as lines:
+        return [read(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
 def _example(line: str, place: str) -> Example:
     try:
         row = json.loads(line)
@@ -42,6 +57,23 @@ def _example(line: str, place: str) -> Example:
         raise DataError(f"{place}: not a training row with messages and weights: {error!r}") from error
     check(example, place)
     return example
+
+
+def _pair(line: str, place: str) -> Pair:
+    try:
+        row = json.loads(line)
+        prompt = [_message(message, place) for message in row["prompt"]]
+        chosen, rejected = row["chosen"], row["rejected"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{place}: not a pair with prompt, chosen and rejected: {error!r}") from error
+    if not prompt or prompt[-1]["role"] == "assistant":
+        raise DataError(f"{place}: a prompt needs a message, and ends with one that the assistant can reply to")
+    for reply in (chosen, rejected):
+        if not isinstance(reply, str):
+            raise DataError(f"{place}: a reply is a text, not {reply!r}")
+    if chosen == rejected:
+        raise DataError(f"{place}: chosen and rejected are both {chosen!r:.200}: there is nothing to prefer")
+    return Pair(prompt, chosen, rejected)
 
 
 def _message(value: Any, place: str) -> Message:

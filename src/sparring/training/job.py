@@ -25,8 +25,8 @@ from typing import Any, TextIO, cast
 
 from sparring.errors import DataError, SettingsError, SparringError, TrainingError
 from sparring.files import rename_whole
-from sparring.training.examples import read_examples
-from sparring.training.settings import SFTSettings
+from sparring.training.examples import read_examples, read_pairs
+from sparring.training.settings import KINDS, DPOSettings, SFTSettings, TrainingSettings
 
 OnLog = Callable[[dict[str, Any]], None]
 ATTACHED = "--attached"
@@ -42,15 +42,26 @@ class Job:
     model: str
     """A folder, or an id on the Hub."""
     rows: Path
-    """JSON lines: {"messages": [...], "weights": [one a message]}; other keys are ignored. A weight is a number, or
-    pieces of the message, [[characters, weight], ...]."""
+    """JSON lines: {"messages": [...], "weights": [one a message]}, where a weight is a number, or pieces of the
+    message, [[characters, weight], ...]; for `dpo`, {"prompt": [messages], "chosen": TEXT, "rejected": TEXT}. Other
+    keys are ignored."""
     out: Path
     """The checkpoint's folder. One that is complete is kept, and the job is then nothing to do."""
     seed: int = 0
     """Draws the order of the rows and those held out. The same job gives the same bytes of weights on one CPU."""
-    settings: SFTSettings = field(default_factory=SFTSettings)
-    kind: str = "sft"
-    """How to train. So far there is one way."""
+    settings: TrainingSettings = field(default_factory=SFTSettings)
+    """Their class tells how to train."""
+    reference: str = ""
+    """For `dpo`: the model that it is anchored to, a folder or an id; empty is `model` as it was."""
+
+    def __post_init__(self) -> None:
+        if self.reference and not isinstance(self.settings, DPOSettings):
+            raise SettingsError(f"reference = {self.reference!r}, but {self.kind} has none: leave it out")
+
+    @property
+    def kind(self) -> str:
+        """`sft` or `dpo`."""
+        return self.settings.kind
 
     @property
     def partial(self) -> Path:
@@ -62,19 +73,22 @@ class Job:
         """Read a job's file. Raises SettingsError for what it lacks or does not know."""
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            settings = SFTSettings.read(values.pop("settings", {}))
+            kind = values.pop("kind", SFTSettings.kind)
+            if kind not in KINDS:
+                raise SettingsError(f"{path}: kind = {kind!r}, but it must be one of {', '.join(KINDS)}")
+            settings = KINDS[kind].read(values.pop("settings", {}))
             rows, out = Path(values.pop("rows")), Path(values.pop("out"))
-            job = cls(rows=rows, out=out, settings=settings, **values)
+            return cls(rows=rows, out=out, settings=settings, **values)
         except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise SettingsError(f"{path} does not describe a training job: {error!r}") from error
-        if job.kind != "sft":
-            raise SettingsError(f"{path}: kind = {job.kind!r}, but it must be 'sft'")
-        return job
 
     def write(self, path: Path) -> None:
         """Write the job's file, with absolute paths: it can be run again from anywhere."""
-        model = str(Path(self.model).resolve()) if Path(self.model).is_dir() else self.model
-        values = {**asdict(self), "model": model, "rows": str(self.rows.resolve()), "out": str(self.out.resolve())}
+        places = {"rows": str(self.rows.resolve()), "out": str(self.out.resolve())}
+        for name in ("model", "reference"):
+            value: str = getattr(self, name)
+            places[name] = str(Path(value).resolve()) if _is_folder(value) else value
+        values = {**asdict(self), "kind": self.kind, **places}
         path.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
     def identity(self) -> dict[str, Any]:
@@ -82,17 +96,17 @@ class Job:
 
         A model in a folder goes by the folder's name, so that a run can be moved.
         """
-        model = Path(self.model).name if Path(self.model).is_dir() else self.model
         try:
             digest = hashlib.sha256(self.rows.read_bytes()).hexdigest()
         except OSError as error:
             raise DataError(f"{self.rows}: cannot be read: {error.strerror}") from error
         return {
             "kind": self.kind,
-            "model": model,
+            "model": _named(self.model),
             "rows_sha256": digest,
             "seed": self.seed,
             "settings": asdict(self.settings),
+            **({"reference": _named(self.reference)} if isinstance(self.settings, DPOSettings) else {}),
         }
 
     def is_done(self) -> bool:
@@ -105,13 +119,21 @@ class Job:
                 )
             return False
         made, wanted = json.loads(report.read_text(encoding="utf-8"))["job"], self.identity()
-        made["settings"] = asdict(SFTSettings()) | made.get("settings", {})  # a setting that was unknown then
+        made["settings"] = asdict(type(self.settings)()) | made.get("settings", {})  # a setting that was unknown then
         differs = [name for name in wanted if made.get(name) != wanted[name]]
         if differs:
             raise TrainingError(
                 f"{self.out} was trained with other {', '.join(differs)}; remove it, or choose another out"
             )
         return True
+
+
+def _is_folder(model: str) -> bool:
+    return bool(model) and Path(model).is_dir()
+
+
+def _named(model: str) -> str:
+    return Path(model).name if _is_folder(model) else model
 
 
 def beside(out: Path, suffix: str) -> Path:
@@ -188,22 +210,33 @@ def work(job: Job, emit: OnLog) -> None:
     """Do the job in this process: train, then rename the checkpoint into place."""
     if job.is_done():
         return
-    if job.model.startswith((".", "/")) and not Path(job.model).is_dir():
-        raise TrainingError(f"model {job.model!r} cannot be opened: there is no such folder")
-    identity, examples, first = job.identity(), read_examples(job.rows), os.environ.get("RANK", "0") == "0"
+    for name in (job.model, job.reference):
+        if name.startswith((".", "/")) and not Path(name).is_dir():
+            raise TrainingError(f"model {name!r} cannot be opened: there is no such folder")
+    rows: list[Any] = read_pairs(job.rows) if job.kind == DPOSettings.kind else read_examples(job.rows)
+    identity, first = job.identity(), os.environ.get("RANK", "0") == "0"
     if first and job.partial.exists():
         shutil.rmtree(job.partial)
     _set_environment(job)
-    from sparring.training.sft import fine_tune  # loads torch, which must find the environment set
-
-    report = fine_tune(job.model, examples, job.partial, job.seed, job.settings, emit if first else lambda _: None)
+    report = _train(job, rows, emit if first else lambda _: None)
     if first:
         (job.partial / "training.json").write_text(json.dumps({"job": identity, **report}, indent=1), encoding="utf-8")
         rename_whole(job.partial, job.out)
 
 
+def _train(job: Job, rows: list[Any], emit: OnLog) -> dict[str, Any]:
+    """Train into `job.partial`; return the report. It loads torch, which must find the environment set."""
+    if isinstance(job.settings, DPOSettings):
+        from sparring.training.dpo import prefer
+
+        return prefer(job.model, rows, job.partial, job.seed, job.settings, emit, job.reference)
+    from sparring.training.sft import fine_tune
+
+    return fine_tune(job.model, rows, job.partial, job.seed, cast("SFTSettings", job.settings), emit)
+
+
 def _set_environment(job: Job) -> None:
-    if Path(job.model).is_dir():
+    if all(_is_folder(name) for name in (job.model, job.reference) if name):
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,7 +1,7 @@
-"""How a fine-tuning is done. Plain dataclasses, because the training process must start without pydantic.
+"""How a training is done. Plain dataclasses, because the training process must start without pydantic.
 
-Defaults are STaR-GATE's (dossier, section 1.10). What is not a setting is the Trainer's default: AdamW, betas 0.9 and
-0.999, gradients clipped at norm 1.
+Defaults are STaR-GATE's (dossier, section 1.10), and for pairs SPaR's weights of the loss. What is not a setting is the
+Trainer's default: AdamW, betas 0.9 and 0.999, gradients clipped at norm 1.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from sparring.errors import SettingsError
 
@@ -38,8 +38,11 @@ class LoRASettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SFTSettings:
-    """Supervised fine-tuning. An impossible value raises SettingsError."""
+class TrainingSettings:
+    """What every training has. An impossible value raises SettingsError."""
+
+    kind: ClassVar[str]
+    """Its name in a job's file."""
 
     learning_rate: float = 2e-5
     """At the end of the warm-up."""
@@ -60,14 +63,12 @@ class SFTSettings:
     weight_decay: float = 0.0
     """AdamW's."""
     max_length: int = 1024
-    """Longest row, in tokens; a longer one loses its end."""
+    """Longest row, in tokens; a longer one loses its end, or a pair is left out."""
     max_truncated: float = 0.05
-    """Largest share of rows that may lose their end. The published runs cut 16 to 21 % without a word."""
+    """Largest share of rows that may lose their end, or of pairs that may be left out. The published runs cut 16 to
+    21 % without a word."""
     validation_share: float = 0.05
     """Share of rows, drawn by the seed, that is held out. Its loss is logged after each epoch and decides nothing."""
-    normaliser: Normaliser = "weights"
-    """The batch's loss is sum(w * ce) over: `weights`, sum(w); `tokens`, the number of learned tokens (TriPosT), with
-    which a weight above 1 also raises the rate of learning."""
     bf16: bool = False
     """Compute in bfloat16 under autocast. The weights, and the checkpoint, stay float32."""
     gradient_checkpointing: bool = False
@@ -89,11 +90,10 @@ class SFTSettings:
         _bound("max_truncated", self.max_truncated, 0 <= self.max_truncated <= 1, "in [0, 1]")
         _bound("tokens", self.tokens, self.tokens is None or self.tokens >= 1, ">= 1")
         _bound("threads", self.threads, self.threads is None or self.threads >= 1, ">= 1")
-        for name, allowed in (("normaliser", get_args(Normaliser)), ("schedule", get_args(Schedule))):
-            _bound(name, getattr(self, name), getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+        _choice("schedule", self.schedule, get_args(Schedule))
 
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> SFTSettings:
+    def read(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings that a JSON object names; SettingsError for an unknown name, with the nearest one."""
         _known(cls, values, "")
         lora = values.get("lora")
@@ -113,9 +113,56 @@ class SFTSettings:
         return rows, steps
 
 
+@dataclass(frozen=True, slots=True)
+class SFTSettings(TrainingSettings):
+    """Supervised fine-tuning."""
+
+    kind: ClassVar[str] = "sft"
+
+    normaliser: Normaliser = "weights"
+    """The batch's loss is sum(w * ce) over: `weights`, sum(w); `tokens`, the number of learned tokens (TriPosT), with
+    which a weight above 1 also raises the rate of learning."""
+
+    def __post_init__(self) -> None:
+        TrainingSettings.__post_init__(self)
+        _choice("normaliser", self.normaliser, get_args(Normaliser))
+
+
+@dataclass(frozen=True, slots=True)
+class DPOSettings(TrainingSettings):
+    """Direct preference optimisation: a sequence is a pair here, its prompt counted with both of its replies.
+
+    A pair of which a row is longer than `max_length` is left out: a reply that was cut is not the reply.
+    """
+
+    kind: ClassVar[str] = "dpo"
+
+    beta: float = 0.1
+    """Of the margin against the reference, a nat."""
+    sft_weight: float = 0.1
+    """Of the chosen reply's cross-entropy, mean over its tokens. 0 leaves DPO alone, which may lower both replies."""
+
+    def __post_init__(self) -> None:
+        TrainingSettings.__post_init__(self)
+        _bound("beta", self.beta, 0 < self.beta < math.inf, "> 0")
+        _bound("sft_weight", self.sft_weight, 0 <= self.sft_weight < math.inf, ">= 0")
+        if self.lora:  # TRL turns dropout off, and reads the output layer without its adapter
+            _bound("lora.dropout", self.lora.dropout, self.lora.dropout == 0, "0 where pairs are compared")
+            names = self.lora.target_modules
+            _bound("lora.target_modules", names, "lm_head" not in names, "without lm_head where pairs are compared")
+
+
+KINDS: Mapping[str, type[TrainingSettings]] = {kind.kind: kind for kind in (SFTSettings, DPOSettings)}
+"""The ways to train, by the name that a job's file has for them."""
+
+
 def _bound(name: str, value: object, holds: bool, bound: str) -> None:
     if not holds:
         raise SettingsError(f"{name} = {value!r}, but it must be {bound}")
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    _bound(name, value, value in allowed, f"one of {', '.join(allowed)}")
 
 
 def _known(kind: type, values: Mapping[str, Any], prefix: str) -> None:
