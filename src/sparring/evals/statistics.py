@@ -61,6 +61,32 @@ def mean_interval(
     return _interval(means, confidence, seed) if len(means) else None
 
 
+def ratio_interval(
+    values: Mapping[Cluster, Sequence[float]], *, confidence: float = 0.95, seed: int = 0
+) -> Interval | None:
+    """Return the mean of all values, whatever cluster they are of, or None where there is no value.
+
+    A cluster counts by its size, unlike in `mean_interval`; still, clusters are what is drawn. `n` is their number.
+    Raises ValueError as `mean_interval` does.
+    """
+    import numpy as np
+
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it lies between 0 and 1")
+    pairs = np.array([(sum(cluster), len(cluster)) for cluster in values.values() if len(cluster)], dtype=float)
+    if not np.isfinite(pairs).all():
+        raise ValueError("a value is not finite; leave out what could not be measured")
+    if not len(pairs):
+        return None
+    total, size = pairs.sum(axis=0)
+    value = float(total / size)
+    if len(pairs) == 1:
+        return Interval(value, None, None, 1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(_ratio_draws(pairs, seed), [tail, 1 - tail])
+    return Interval(value, min(float(low), value), max(float(high), value), len(pairs))
+
+
 def paired_difference(
     a: Mapping[Cluster, float], b: Mapping[Cluster, float], *, confidence: float = 0.95, seed: int = 0
 ) -> Interval | None:
@@ -101,3 +127,15 @@ def _draws(means: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     sizes = [min(block, DRAWS - start) for start in range(0, DRAWS, block)]
     picks = (generator.integers(len(means), size=(size, len(means))) for size in sizes)
     return np.concatenate([means[pick].mean(axis=1) for pick in picks])
+
+
+def _ratio_draws(pairs: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Return the ratios of `DRAWS` resamples of (sum, size): how often each different pair is drawn, in blocks."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+    block = max(1, _CELLS // len(kinds))
+    sizes = [min(block, DRAWS - start) for start in range(0, DRAWS, block)]
+    drawn = (generator.multinomial(len(pairs), counts / len(pairs), size=size) @ kinds for size in sizes)
+    return np.concatenate([sums[:, 0] / sums[:, 1] for sums in drawn])

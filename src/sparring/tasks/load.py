@@ -206,8 +206,23 @@ def _nearest_file(path: Path) -> str:
     return f"; did you mean {path.with_name(close[0])}?" if close else ""
 
 
+def source_rows(source: str) -> Rows:
+    """Return the whole rows of a `.jsonl` path or a dataset `org/name[:config/split]` by number, from 1."""
+    if source.endswith(".jsonl") or Path(source).is_file():
+        return file_rows(Path(source))
+    return dict(enumerate(_dataset(source), 1))
+
+
 def _dataset_rows(source: str, column: str, limit: int) -> Rows:
-    """Return the first `limit` rows of a dataset; its split is `train` where the name has none."""
+    """Return the first `limit` rows of a dataset."""
+    rows = _dataset(source)
+    if column not in rows.column_names:
+        raise DataError(f"{source}: no column {column!r}; the columns are {', '.join(rows.column_names)}")
+    return {number: {column: row[column]} for number, row in enumerate(islice(rows, limit), 1)}
+
+
+def _dataset(source: str) -> Any:
+    """Return a dataset; its split is `train` where the name has none."""
     try:
         datasets: Any = import_module("datasets")
     except ImportError as error:
@@ -215,10 +230,7 @@ def _dataset_rows(source: str, column: str, limit: int) -> Rows:
     name, _, rest = source.partition(":")
     config, _, split = rest.partition("/")
     try:
-        rows: Any = datasets.load_dataset(name, config or None, split=split or "train")
+        return datasets.load_dataset(name, config or None, split=split or "train")
     # RuntimeError is what a dataset that needs its own code gives: it is not run.
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{source}: the dataset cannot be opened: {error}") from error
-    if column not in rows.column_names:
-        raise DataError(f"{source}: no column {column!r}; the columns are {', '.join(rows.column_names)}")
-    return {number: {column: row[column]} for number, row in enumerate(islice(rows, limit), 1)}
