@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.errors import SettingsError
-from sparring.select import draw, random_k, top_k, unique
+from sparring.select import draw, random_k, spread, top_k, unique
 
 ITEMS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.floats(-9, 9)), max_size=30)
 
@@ -103,3 +103,11 @@ def test_a_draw_keeps_the_order_and_takes_no_place_twice(items: list[int], k: in
     drawn = draw(places, k, random.Random(seed))
     assert drawn == sorted(set(drawn))
     assert len(drawn) == max(0, min(k, len(items)))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0, []), (1, [0]), (3, [0, 2, 4]), (6, [0, 1, 2, 3, 4, 5]), (9, [0, 1, 2, 3, 4, 5])]
+)
+def test_items_are_spread_evenly_and_none_comes_twice(size: int, expected: list[int]) -> None:
+    assert spread(range(6), size) == expected
+    assert spread([], size) == []

@@ -75,6 +75,10 @@ class Role:
         """Return this role with the placeholders of its instructions filled in."""
         return replace(self, instructions=render(self.instructions, **values))
 
+    def greedy(self) -> Role:
+        """Return this role as it speaks at temperature 0."""
+        return replace(self, sampling=replace(self.sampling, temperature=0.0))
+
     def complete(self, chat: Chat, sample_index: int = 0) -> Flow[Completion]:
         """Return what this role says next in `chat`, however it ended."""
         if self.instructions:

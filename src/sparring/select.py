@@ -57,6 +57,12 @@ def draw(items: Sequence[T], k: int, rng: random.Random) -> list[T]:
     return [items[at] for at in sorted(rng.sample(range(len(items)), max(0, min(k, len(items)))))]
 
 
+def spread(items: Sequence[T], size: int) -> list[T]:
+    """Return `size` of the items, evenly spaced, in their order: of every tier as many; all where there are fewer."""
+    count = min(size, len(items))
+    return [items[at * len(items) // count] for at in range(count)]
+
+
 def _check(k: int) -> None:
     if k < 1:
         raise SettingsError(f"k is {k}; at least 1 item must be kept")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sparring.errors import SettingsError, TooManyFailures
-from sparring.files import Row
+from sparring.files import Row, read_lines
 from sparring.flow import Flow, Tally, run
 from sparring.runs import Folder, Run
+from sparring.select import spread
 from sparring.types import Failure
 
 Tell = Callable[[Row], None]
@@ -66,6 +67,16 @@ class Stages:
         )
         return rows
 
+    def rows(self, name: str) -> list[Row]:
+        """Return the lines of a stage that may not have been made; it has none then."""
+        path = self.folder.path / name
+        return read_lines(path) if path.exists() else []
+
+    def reasons(self, name: str) -> dict[str, int]:
+        """Count the rollouts of a stage that failed, by reason."""
+        found = [failure.reason for failure in self.run.failures.get(self.folder.stage(name), [])]
+        return {reason: found.count(reason) for reason in sorted(set(found))}
+
     def told(self, name: str, done: int, of: int) -> None:
         self.tell({"event": "stage", "stage": self.folder.stage(name), "done": done, "of": of})
 
@@ -91,11 +102,7 @@ def _part(flows: Sequence[tuple[str, Flow[Any]]], most: int, kind: Callable[[str
     for flow in flows:
         kinds.setdefault(kind(flow[0]), []).append(flow)
     share = max(1, most // max(1, len(kinds)))
-    return [
-        those[at * len(those) // min(share, len(those))]
-        for those in kinds.values()
-        for at in range(min(share, len(those)))
-    ]
+    return [flow for those in kinds.values() for flow in spread(those, share)]
 
 
 def read_prompts(folder: Path, *names: str) -> dict[str, str]:

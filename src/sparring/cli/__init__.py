@@ -2,6 +2,7 @@
 
 sparring run | plan | doctor RECIPE [--config FILE.toml] [key=value ...]      RECIPE: star-gate, tripost
 sparring score FILE.jsonl --model ENGINE
+sparring eval ACTOR --refiner REFINER --suite world:NAME|FILE.jsonl [key=value ...]
 sparring ledger stats | export | gc
 sparring world build NAME
 
@@ -48,7 +49,13 @@ def tripost() -> type[Setup]:
     return TriPosTSetup
 
 
-RECIPES = {"star-gate": star_gate, "tripost": tripost}
+def spar() -> type[Setup]:
+    from sparring.cli.spar import SPaRSetup
+
+    return SPaRSetup
+
+
+RECIPES = {"star-gate": star_gate, "tripost": tripost, "spar": spar}
 """Each recipe with what reads its settings, loaded where it is asked for."""
 
 Recipe = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")]
@@ -133,9 +140,36 @@ def score(
         raise typer.Exit(score_file(file, model, out, ledger, as_json))
 
 
+@app.command("eval", short_help="Measure how well instructions are followed, at once and with search.")
+def evaluate(
+    actor: Annotated[str, typer.Argument(help="Engine that answers: hf:ID, http://host/v1#model, world:NAME/policy.")],
+    refiner: Annotated[str, typer.Option(help="Engine that judges the answers and refines those that fail.")],
+    suite: Annotated[str, typer.Option(help="world:NAME, or prompts in IFEval's format: FILE.jsonl, google/IFEval.")],
+    overrides: Overrides = None,
+    n: Annotated[int | None, typer.Option(min=1, help="Prompts; default: all of a file, 500 of a world.")] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also best of N, iterative, BFS and DFS at 2 to 16.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File for every answer, a JSON line each.")] = None,
+    budget: Ceiling = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well an actor follows instructions that code can check: greedily, and with search.
+
+    Settings are SPaR's: search.order=bfs search.branch=3 search.depth=3 votes=5 judging.temperature=0.7.
+    """
+    from sparring.budget import Budget
+    from sparring.cli.eval import Wanted
+    from sparring.cli.eval import evaluate as answer
+
+    ceiling = Budget.parse(budget) if budget else None
+    fit_to_write([actor, refiner])
+    wanted = Wanted.read(actor, refiner, suite, n, curve, overrides or [])
+    with stoppable("every answer that was paid for is kept, the same command finds it again"):
+        raise typer.Exit(answer(wanted, out, ceiling, as_json))
+
+
 @world_app.command("build")
 def build_world(
-    name: Annotated[str, typer.Argument(help="One of: concierge, arithmetic, word-sorting.")],
+    name: Annotated[str, typer.Argument(help="One of: concierge, arithmetic, word-sorting, instructions.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the model; default: the one that is shipped.")] = None,
     seed: Annotated[int, typer.Option(help="The shipped model's is 0.")] = 0,
 ) -> None:

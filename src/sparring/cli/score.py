@@ -56,18 +56,18 @@ def _said(scored: Scored) -> str:
 
 
 @contextmanager
-def progress() -> Generator[Told]:
+def progress(event: str = "score", what: str = "scored") -> Generator[Told]:
     """Yield a function that shows progress on standard error: a bar on a terminal, else JSON lines."""
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _lines(event)
         return
-    columns = (TextColumn("scored"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("", total=None)
         yield lambda done, of: bars.update(bar, completed=done, total=of)
 
 
-def _lines() -> Callable[[int, int], None]:
+def _lines(event: str) -> Callable[[int, int], None]:
     last = 0.0
 
     def told(done: int, of: int) -> None:
@@ -75,6 +75,6 @@ def _lines() -> Callable[[int, int], None]:
         if done < of and time.monotonic() - last < EVERY:
             return
         last = time.monotonic()
-        typer.echo(json.dumps({"event": "score", "done": done, "of": of}), err=True)
+        typer.echo(json.dumps({"event": event, "done": done, "of": of}), err=True)
 
     return told

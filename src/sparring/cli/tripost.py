@@ -13,6 +13,8 @@ from typing import ClassVar, Literal, Self
 from sparring.cli.setup import (
     Setup,
     Tell,
+    check_worlds,
+    count,
     in_part,
     prompts_folder,
     read_settings,
@@ -34,7 +36,6 @@ from sparring.tasks.bbh import load_bbh
 from sparring.tasks.exercise import Exercise, Family, exercises
 from sparring.tasks.families import family_of
 from sparring.tasks.own import load_own
-from sparring.worlds import world_of
 
 PROMPTS = Path(recipe.__file__).parent / "prompts" / "tripost"
 
@@ -57,7 +58,8 @@ class TriPosTSetup(Setup):
     def read(cls, config: Path | None, overrides: Sequence[str]) -> Self:
         settings = read_settings(cls, TriPosT, config, overrides)
         family, questions, test = read_exercises(settings)
-        check_worlds(settings)
+        named = {"policy": settings.policy, "roles.teacher.engine": settings.roles.teacher.engine}
+        check_worlds(settings.tasks, named)
         recipe.check_teacher(settings, family)
         texts = recipe.read_texts(settings, prompts_folder(settings.prompts, PROMPTS), family)
         setup = cls(settings, family, questions, test, texts)
@@ -178,17 +180,6 @@ def check_mistakes(asked: Sequence[str], family: Family) -> None:
             raise SettingsError(f"mistakes: {family.name!r} has no kind {kind!r}; {hint}")
 
 
-def check_worlds(settings: TriPosT) -> None:
-    """Refuse a world's models for anything but its own exercises: they have words for nothing else."""
-    for what, name in (("policy", settings.policy), ("roles.teacher.engine", settings.roles.teacher.engine)):
-        world = world_of(name)
-        if world and settings.tasks != f"world:{world.name}":
-            raise SettingsError(
-                f"{what} = {name!r} has words for tasks = 'world:{world.name}' alone, not for {settings.tasks!r}: "
-                f"name a model of your own, {what} = hf:ID for one"
-            )
-
-
 def read_exercises(settings: TriPosT) -> tuple[Family, list[Exercise], list[Exercise]]:
     """Return the family, and the exercises to train and to test on.
 
@@ -212,11 +203,6 @@ def samples(settings: TriPosT, t: int) -> bool:
     """Say whether attempts are sampled to be learned from in a round, counted from 1."""
     learns = settings.learn_from not in (*BARE, "none")
     return learns and (t == 1 or settings.interaction == "every round")
-
-
-def count(run: Run, stage: str) -> int:
-    """Return the lines of a stage, and what failed in it."""
-    return len(read_lines(run.path / stage)) + len(run.failures.get(stage, []))
 
 
 def balanced(found: Mapping[str, float], ratio: float | Literal["all"]) -> float:

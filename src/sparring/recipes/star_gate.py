@@ -41,7 +41,7 @@ from sparring.rollouts.situation import (
 )
 from sparring.runs import Run
 from sparring.select import random_k, top_k
-from sparring.settings import Player, Serving, Settings, Training, Voice
+from sparring.settings import Player, Serving, Settings, Training, Voice, check_served
 from sparring.signals.logprob import log_probs
 from sparring.stages import Stages, Tell, read_prompts
 from sparring.tasks import Split, Splits
@@ -122,11 +122,7 @@ class StarGate(Settings):
                 raise ValueError(f"{name} = {getattr(self, name)}: A, B and test each need at least 1")
         if self.signal == "information_gain" and min(self.personas[:2]) < 2:
             raise ValueError(f"personas = {self.personas}: information_gain compares personas; A and B each need 2")
-        if self.policy.startswith("vllm:") and (self.training.lora is None or self.init != "base"):
-            raise ValueError(
-                f"policy = {self.policy!r}: a served policy is trained as an adapter of m_0, so training.lora must be "
-                'set ({r = 16} will do) and init be "base"; or name it hf:'
-            )
+        check_served(self.policy, self.init, training=self.training)
         return self
 
 

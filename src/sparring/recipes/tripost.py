@@ -29,7 +29,7 @@ from pydantic import Field, field_validator, model_validator
 from sparring.errors import SettingsError
 from sparring.evals.correcting import Examined, Tried, examine, verdict, votes_needed
 from sparring.evals.summary import summary
-from sparring.files import Row, read_lines
+from sparring.files import Row
 from sparring.flow import Role
 from sparring.loop import Loop, Trainer
 from sparring.opening import Engines
@@ -61,8 +61,8 @@ from sparring.rollouts.teaching import (
 )
 from sparring.rollouts.trajectory import Layout, Policy, Trajectory, correct_itself
 from sparring.runs import Run
-from sparring.select import draw
-from sparring.settings import Player, Serving, Settings, Training, Voice
+from sparring.select import draw, spread
+from sparring.settings import Player, Serving, Settings, Training, Voice, check_served
 from sparring.stages import Stages, Tell, read_prompts
 from sparring.tasks.exercise import Exercise, Family
 
@@ -169,12 +169,7 @@ class TriPosT(Settings):
             raise ValueError(f"samples = {self.samples}: a vote takes 3 at least")
         if asked and not self.roles.teacher.engine:
             raise ValueError(f"{asked[0]} = 'teacher': name roles.teacher.engine, or leave it to the script")
-        adapted = self.training.lora is not None and self.rationale.lora is not None
-        if self.policy.startswith("vllm:") and (not adapted or self.init != "base"):
-            raise ValueError(
-                f"policy = {self.policy!r}: a served policy is trained as adapters of the base, so training.lora and "
-                'rationale.lora must be set ({r = 16} will do) and init be "base"; or name it hf:'
-            )
+        check_served(self.policy, self.init, training=self.training, rationale=self.rationale)
         return self
 
 
@@ -263,7 +258,7 @@ class TriPosTLoop(Loop):
         if temperature is not None:
             sampling = replace(sampling, temperature=temperature)
         role = Role("policy", self.engines.open(name), sampling)
-        return Policy(self.family, self.layout, role, _greedy(role))
+        return Policy(self.family, self.layout, role, role.greedy())
 
     def teacher(self, policy: str) -> Teacher:
         """Return who edits what `policy` did."""
@@ -275,7 +270,7 @@ class TriPosTLoop(Loop):
 
     def model_critic(self) -> Critic:
         role = self.role("teacher", self.settings.roles.teacher)
-        return model_critic(self.family, _greedy(role), self.prompts["teacher_feedback"])
+        return model_critic(self.family, role.greedy(), self.prompts["teacher_feedback"])
 
     def improver(self, policy: str, critic: Critic) -> Improver:
         settings = self.settings
@@ -366,7 +361,7 @@ class TriPosTLoop(Loop):
         if self.source(t) == "none":
             return []
         if self.source(t) == "round 1":
-            return stages.lines("train.jsonl", lambda: _rows(self.stages.within("round-1"), "train.jsonl"))
+            return stages.lines("train.jsonl", lambda: self.stages.within("round-1").rows("train.jsonl"))
         return self.write(stages, f"{self.settings.seed}/{t}", lambda: self.lessons(edited, questions))
 
     def lessons(self, edited: Sequence[Trajectory], questions: Sequence[Exercise]) -> list[Lesson]:
@@ -413,7 +408,7 @@ class TriPosTLoop(Loop):
         """Evaluate m_t on held-out questions: greedily; some of them sampled and, in the end, voted on too."""
         stages = self.stages.within(f"round-{t}")
         updates, own = self.settings.updates, [one for one in test if one.seen is not None]
-        some = _spread(own, self.settings.test_sampled)
+        some = spread(own, self.settings.test_sampled)
         greedy = self.correct(stages, "test-trajectories.jsonl", self.policy(policy, 0.0), test, range(1), updates)
         tried = Tried(greedy)
         if some:
@@ -425,20 +420,10 @@ class TriPosTLoop(Loop):
                 votes = self.correct(stages, "test-votes.jsonl", drawn, some, indices, 0)
             tried = Tried(greedy, some, sampled, votes)
         found = examine(self.family, test, tried, m_0)
-        found = replace(found, failed=self.failed(stages), edits=self.edits(stages), learned=self.learned(stages))
+        counts = {"edits": outcomes(stages.rows("trajectories.jsonl")), "learned": kinds(stages.rows("train.jsonl"))}
+        found = replace(found, failed=stages.reasons("test-trajectories.jsonl"), **counts)
         self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
         return found
-
-    def failed(self, stages: Stages) -> dict[str, int]:
-        """Count the greedy test rollouts that failed, by reason."""
-        reasons = [one.reason for one in stages.run.failures.get(stages.folder.stage("test-trajectories.jsonl"), [])]
-        return {reason: reasons.count(reason) for reason in sorted(set(reasons))}
-
-    def edits(self, stages: Stages) -> dict[str, int]:
-        return outcomes(_rows(stages, "trajectories.jsonl"))
-
-    def learned(self, stages: Stages) -> dict[str, int]:
-        return kinds(_rows(stages, "train.jsonl"))
 
 
 def check_teacher(settings: TriPosT, family: Family) -> None:
@@ -473,17 +458,3 @@ def read_texts(settings: TriPosT, folder: Path, family: Family) -> dict[str, str
 def _read(rows: Sequence[Row], questions: Sequence[Exercise]) -> list[Trajectory]:
     by_id = {one.id: one for one in questions}
     return [Trajectory.from_row(row, by_id) for row in rows]
-
-
-def _greedy(role: Role) -> Role:
-    return replace(role, sampling=replace(role.sampling, temperature=0.0))
-
-
-def _rows(stages: Stages, name: str) -> list[Row]:
-    path = stages.folder.path / name
-    return read_lines(path) if path.exists() else []
-
-
-def _spread(items: Sequence[Exercise], size: int) -> list[Exercise]:
-    """Return `size` of the items, evenly spaced: of every tier as many."""
-    return [items[at * len(items) // max(1, size)] for at in range(min(size, len(items)))]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sparring.evals.statistics import Interval
 
-Unit = Literal["%", "points", "nats"]
+Unit = Literal["%", "points", "nats", "words"]
 Metrics = Mapping[str, Interval | None]
 
 
@@ -60,7 +60,7 @@ def figure(metric: Mapping[str, Any] | None, unit: Unit, bounds: bool = True) ->
 
 
 def _shown(value: float, unit: Unit, sign: str = "") -> str:
-    times = 1 if unit == "nats" else 100
+    times = 100 if unit in ("%", "points") else 1
     return f"{round(times * value, 1) + 0.0:{sign}.1f}"  # no -0.0
 
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sparring.evals.statistics import Interval
 from sparring.files import Row
-from sparring.report import star_gate, tripost
+from sparring.report import spar, star_gate, tripost
 from sparring.report.parts import Report
 
 Event = dict[str, Any]
@@ -25,7 +25,7 @@ Tell = Callable[[Event], None]
 Billed = Callable[[], Mapping[str, Any]]
 """Tells, by role, what the ledger says was paid: as `Account.totals` does."""
 
-REPORTS = {"star-gate": star_gate.REPORT, "tripost": tripost.REPORT}
+REPORTS = {"star-gate": star_gate.REPORT, "tripost": tripost.REPORT, "spar": spar.REPORT}
 """How each recipe's rounds are shown."""
 EVERY = 0.5
 """Seconds between two lines of progress where there is no terminal."""

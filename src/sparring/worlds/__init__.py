@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ from sparring.tasks.exercise import Family
 
 if TYPE_CHECKING:
     from sparring.engines.vllm import Serving
+    from sparring.tasks.instructions import Suite
 
 PREFIX = "world:"
 
@@ -37,7 +39,10 @@ class Build(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a recipe needs of a world. A world of exercises has a family; one of conversations, tasks and a reader."""
+    """What a recipe needs of a world.
+
+    A world of exercises has a family; one of conversations, tasks and a reader; one of instructions, a suite.
+    """
 
     name: str
     model: Path
@@ -55,6 +60,8 @@ class World:
     health: Health | None = None
     """Reads what happened in a conversation."""
     family: Family | None = None
+    suite: Suite | None = None
+    """Draws instructions and labelled responses, and checks what follows them."""
 
     @property
     def recipes(self) -> list[str]:
@@ -88,21 +95,9 @@ def concierge_world() -> World:
         situation = conversation.situation
         return conversation_health(situation.task.text, situation.persona.text, conversation.turns, answer or None)
 
-    def gates(model: Path) -> dict[str, float]:
-        from sparring.worlds.concierge.gates import enforce
-        from sparring.worlds.concierge.gates import gates as measure
-
-        measured = measure(model)
-        enforce(measured, str(model))
-        return measured
-
-    def build(out: Path, seed: int = 0, *, log: Callable[[str], None]) -> dict[str, float]:
-        from sparring.worlds.concierge.build import build
-
-        return build(out, seed, log=log)
-
     rules = {"author": experts.write_persona, "oracle": experts.oracle, "judge": experts.judge}
-    return World("concierge", here.MODEL, here.PROMPTS, here.HERE, rules, gates, build, tasks, health)
+    making = _gates(here.__name__), _build(here.__name__)
+    return World("concierge", here.MODEL, here.PROMPTS, here.HERE, rules, *making, tasks, health)
 
 
 def lessons_world(name: str) -> World:
@@ -116,27 +111,47 @@ def lessons_world(name: str) -> World:
     chains: dict[str, Chain] = {chain.name: chain for chain in (Sums(), Words())}
     chain = chains[name]
 
-    def gates(model: Path) -> dict[str, float]:
-        from sparring.worlds.lessons.gates import enforce
-        from sparring.worlds.lessons.gates import gates as measure
+    rules = {"teacher": partial(teacher, chain)}
+    making = _gates(here.__name__, chain), _build(here.__name__, chain)
+    return World(name, here.model(name), here.PROMPTS, here.HERE, rules, *making, family=family(chain))
 
-        measured = measure(chain, model)
-        enforce(measured, str(model))
+
+def instructions_world() -> World:
+    """Verses under constraints, and a model that meets some of them, judges badly and refines badly."""
+    import sparring.worlds.instructions as here
+    from sparring.worlds.instructions.suite import suite
+    from sparring.worlds.instructions.teacher import teacher
+
+    making = _gates(here.__name__), _build(here.__name__)
+    return World("instructions", here.MODEL, here.PROMPTS, here.HERE, {"teacher": teacher}, *making, suite=suite())
+
+
+def _gates(package: str, *about: object) -> Callable[[Path], dict[str, float]]:
+    """Return what measures a model by a world's module `gates`, which loads torch."""
+
+    def gates(model: Path) -> dict[str, float]:
+        module = import_module(f"{package}.gates")
+        measured = module.gates(*about, model)
+        module.enforce(measured, str(model))
         return measured
 
+    return gates
+
+
+def _build(package: str, *about: object) -> Build:
+    """Return what trains a model by a world's module `build`, which loads torch."""
+
     def build(out: Path, seed: int = 0, *, log: Callable[[str], None]) -> dict[str, float]:
-        from sparring.worlds.lessons.build import build
+        return import_module(f"{package}.build").build(*about, out, seed, log=log)
 
-        return build(chain, out, seed, log=log)
-
-    rules = {"teacher": partial(teacher, chain)}
-    return World(name, here.model(name), here.PROMPTS, here.HERE, rules, gates, build, family=family(chain))
+    return build
 
 
 WORLDS: dict[str, Callable[[], World]] = {
     "concierge": concierge_world,
     "arithmetic": partial(lessons_world, "arithmetic"),
     "word-sorting": partial(lessons_world, "word-sorting"),
+    "instructions": instructions_world,
 }
 
 

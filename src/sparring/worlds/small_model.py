@@ -24,7 +24,7 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparring.errors import DataError
+from sparring.errors import DataError, GateError
 from sparring.types import Example, Weight
 
 PAD, END, USER, ASSISTANT, UNKNOWN = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>"
@@ -264,3 +264,11 @@ def tell(measured: Mapping[str, float], least: Mapping[str, float], log: Callabl
     """Log what was measured of a model, a line a gate, with the least that is needed of those that are enforced."""
     for name, value in measured.items():
         log(f"{name} {value:.3f}" + (f"  (at least {least[name]})" if name in least else ""))
+
+
+def keep_within(measured: Mapping[str, float], bounds: Mapping[str, tuple[float, float]], whose: str) -> None:
+    """Raise `GateError` where what was measured of a model is out of its bounds, least and most."""
+    missed = {name: (low, high) for name, (low, high) in bounds.items() if not low <= measured[name] <= high}
+    if missed:
+        what = "; ".join(f"{name} is {measured[name]:.3f}, not {low} to {high}" for name, (low, high) in missed.items())
+        raise GateError(f"{whose}: {what}. Train longer, or with another mix or seed.")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
-from sparring.errors import GateError
 from sparring.types import Chat, Completion, Sampling, assistant, user
 from sparring.worlds.concierge import prompt
 from sparring.worlds.concierge.corpus import Mix, Turn, conversation, dialogue, opening, persona
 from sparring.worlds.concierge.health import conversation_health
 from sparring.worlds.concierge.language import TASKS, Persona, Task, read_answer, told, truthful_reply
+from sparring.worlds.small_model import keep_within
 
 LEAST: dict[str, float] = {
     "copies_from_dialogue": 0.9,
@@ -53,12 +53,7 @@ def gates(path: str | Path, *, n: int = 200, seed: int = 0) -> dict[str, float]:
 
 def enforce(measured: dict[str, float], whose: str) -> None:
     """Raise `GateError` if a gated share is below its bound."""
-    missed = {name: bound for name, bound in LEAST.items() if measured[name] < bound}
-    if missed:
-        what = "; ".join(
-            f"{name} is {measured[name]:.3f}, at least {bound} is needed" for name, bound in missed.items()
-        )
-        raise GateError(f"{whose}: {what}. Train longer, or with another seed.")
+    keep_within(measured, {name: (least, 1.0) for name, least in LEAST.items()}, whose)
 
 
 GREEDY = Sampling(max_tokens=40)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
-from sparring.errors import GateError
 from sparring.tasks.exercise import Exercise, before, exercises, read_feedback, read_steps
 from sparring.types import Chat, Completion, Sampling, assistant, user
 from sparring.worlds.lessons import prompt
 from sparring.worlds.lessons.chain import Chain, evidence, family
+from sparring.worlds.small_model import keep_within
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "attempts_readable": (0.95, 1.0),
@@ -50,10 +50,7 @@ def gates(chain: Chain, path: str | Path, *, n: int = 400, seed: int = -1) -> di
 
 def enforce(measured: dict[str, float], whose: str) -> None:
     """Raise `GateError` for a share out of its bounds."""
-    missed = {name: bounds for name, bounds in BOUNDS.items() if not bounds[0] <= measured[name] <= bounds[1]}
-    if missed:
-        what = "; ".join(f"{name} is {measured[name]:.3f}, not {low} to {high}" for name, (low, high) in missed.items())
-        raise GateError(f"{whose}: {what}. Train longer, or with another mix or seed.")
+    keep_within(measured, BOUNDS, whose)
 
 
 def _checking(engine: HF, chain: Chain, asked: Sequence[Exercise]) -> dict[str, float]:
