@@ -1,0 +1,99 @@
+"""Prompts of this world with their checks, nested levels, and labelled verses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from functools import partial
+
+from sparring.tasks.instructions import Checker, Instructed, Instruction, Judged, Part, Suite
+from sparring.worlds.instructions.constraints import KINDS, TOPICS, Asked, Constraint, constrained, draw, look
+from sparring.worlds.instructions.constraints import clash as clashing
+from sparring.worlds.instructions.corpus import COUNTS, Mix, answer
+from sparring.worlds.instructions.language import take_apart, write
+from sparring.worlds.instructions.writing import careless, compose
+
+TESTED = (3, 4, 5)
+"""Constraints of a test prompt, one as likely as another."""
+LEVELS = 5
+
+
+def id_of(kind: str) -> str:
+    """Return the name of a kind's checker: its category and itself."""
+    return f"{KINDS[kind].category}:{kind}"
+
+
+def check(kind: str, text: str, argument: str = "") -> bool:
+    """Tell whether a text meets a constraint."""
+    return look(take_apart(text), Constraint(kind, argument))[1]
+
+
+CHECKERS: Mapping[str, Checker] = {id_of(kind): partial(check, kind) for kind in KINDS}
+
+
+def instructed(id: str, asked: Asked, group: str | None = None) -> Instructed:
+    """Return a prompt with its checks; of a `group`, its level is the number of its constraints."""
+    checks = tuple(
+        Instruction(id_of(one.kind), {"argument": one.argument} if one.argument else {}) for one in asked.constraints
+    )
+    return Instructed(id, asked.text, checks, group, len(checks) if group else None)
+
+
+def prompts(part: Part, n: int, seed: int) -> list[Instructed]:
+    """Draw `n` unlike prompts: for training of one to five constraints, for test of three to five and held out."""
+    rng, is_test, found = random.Random(f"{part} {seed}"), part == "test", dict[str, Asked]()
+    while len(found) < n:
+        asked = draw(rng, rng.choice(TESTED if is_test else COUNTS), held_out=is_test)
+        found.setdefault(asked.text, asked)
+    return [instructed(f"{part}-{at}", asked) for at, asked in enumerate(found.values(), 1)]
+
+
+def levels(groups: int, seed: int) -> list[Instructed]:
+    """Draw groups of five prompts, each with one constraint more than the one before it."""
+    rng = random.Random(f"levels {seed}")
+    found: list[Instructed] = []
+    for group in range(1, groups + 1):
+        whole = draw(rng, LEVELS, held_out=True)
+        found += [
+            instructed(f"group-{group} level-{n}", Asked(whole.topic, whole.constraints[:n]), f"group-{group}")
+            for n in range(1, LEVELS + 1)
+        ]
+    return found
+
+
+def judged(n: int, seed: int) -> list[Judged]:
+    """Draw `n` labelled verses on test prompts, half of them good.
+
+    Every other pair is natural: two verses, of which one misses what careless answers miss. The others are adversarial,
+    by the name of the one fault in which the two verses differ in kind.
+    """
+    rng = random.Random(f"judged {seed}")
+    found: list[Judged] = []
+    while len(found) < n:
+        asked = draw(rng, rng.choice(TESTED), held_out=True)
+        kind = "natural" if len(found) % 4 < 2 else rng.choice(asked.kinds)
+        good = compose(rng, asked)
+        bad = answer(rng, asked, False, Mix()) if kind == "natural" else careless(rng, asked, [kind])
+        if bad is None or check_all(asked, write(bad)):
+            continue
+        for verse, label in ((good, True), (bad, False)):
+            found.append(Judged(f"judged-{len(found) + 1}", asked.text, write(verse), label, kind))
+    return found[:n]
+
+
+def check_all(asked: Asked, text: str) -> bool:
+    """Tell whether a text meets all that is asked."""
+    parts = take_apart(text)
+    return all(look(parts, one)[1] for one in asked.constraints)
+
+
+def suite() -> Suite:
+    """Return what this world asks for and how it is checked."""
+    return Suite("instructions", CHECKERS, prompts, judged, levels)
+
+
+def unfiltered(rng: random.Random) -> tuple[Asked, str | None]:
+    """Draw a prompt whose constraints may clash; return it, and why no verse can meet it, or None."""
+    topic = TOPICS[rng.choice(list(TOPICS))]
+    constraints = tuple(constrained(rng, topic, kind) for kind in rng.sample(list(KINDS), rng.choice(COUNTS)))
+    return Asked(topic, constraints), clashing(topic, constraints)
