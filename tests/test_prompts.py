@@ -11,10 +11,9 @@ from sparring.flow import quoted, render
 from sparring.rollouts.situation import first_name
 
 ROOT = Path(sparring.__file__).parent
-STAR_GATE = ROOT / "recipes/prompts/star_gate"
-PACKS = {"star_gate": STAR_GATE, "concierge": ROOT / "worlds/concierge/prompts"}
+STAR_GATE, SPAR = ROOT / "recipes/prompts/star_gate", ROOT / "recipes/prompts/spar"
 
-BLANKS = {
+BLANKS_OF_STAR_GATE = {
     "ask": set[str](),
     "content": {"persona"},
     "judge": {"persona", "task", "a", "b"},
@@ -24,19 +23,35 @@ BLANKS = {
     "personalise": set[str](),
     "play": {"persona", "task"},
 }
-PROMPTS = [(pack, path) for pack, folder in PACKS.items() for path in sorted(folder.glob("*.md"))]
+BLANKS_OF_SPAR = {
+    "evolve": {"seed", "taxonomy", "category", "begin", "end"},
+    "judge": {"prompt", "response"},
+    "refine": {"begin", "end"},
+    "teacher_answer": set[str](),
+    "valid": {"prompt", "response"},
+}
+PACKS = (
+    (STAR_GATE, BLANKS_OF_STAR_GATE),
+    (ROOT / "worlds/concierge/prompts", BLANKS_OF_STAR_GATE),
+    (SPAR, BLANKS_OF_SPAR),
+    (ROOT / "worlds/instructions/prompts", BLANKS_OF_SPAR),
+)
+PROMPTS = [(path, blanks) for folder, blanks in PACKS for path in sorted(folder.glob("*.md"))]
 
 
-def test_the_pack_for_chat_models_is_complete() -> None:
-    assert {path.stem for path in STAR_GATE.glob("*.md")} == BLANKS.keys()
+@pytest.mark.parametrize(("folder", "blanks"), [PACKS[0], PACKS[2]], ids=["star_gate", "spar"])
+def test_the_pack_for_chat_models_is_complete(folder: Path, blanks: dict[str, set[str]]) -> None:
+    assert {path.stem for path in folder.glob("*.md")} == blanks.keys()
 
 
-@pytest.mark.parametrize(("pack", "path"), PROMPTS, ids=[f"{pack}/{path.stem}" for pack, path in PROMPTS])
-def test_a_prompt_has_its_blanks_and_no_others(pack: str, path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert set(re.findall(r"\{(\w+)\}", text)) == BLANKS[path.stem]
-    filled = render(text, **{blank: f"<{blank}: {{persona}} {{x}}>" for blank in BLANKS[path.stem]})
-    for blank in BLANKS[path.stem]:
+@pytest.mark.parametrize(
+    ("path", "known"), PROMPTS, ids=[f"{path.parts[-3]}/{path.parent.name}/{path.stem}" for path, _ in PROMPTS]
+)
+def test_a_prompt_has_its_blanks_and_no_others(path: Path, known: dict[str, set[str]]) -> None:
+    text, blanks = path.read_text(encoding="utf-8"), known[path.stem]
+    assert set(re.findall(r"\{(\w+)\}", text)) == blanks
+    filled = render(text, **{blank: f"<{blank}: {{persona}} {{x}}>" for blank in blanks})
+    for blank in blanks:
         assert f"<{blank}: {{persona}} {{x}}>" in filled, "a value is put in as it is, braces and all"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -175,15 +174,3 @@ def test_an_instruction_cannot_bring_its_own_verdict() -> None:
 
 
 # Prompts
-
-
-@pytest.mark.parametrize(
-    ("name", "blanks"),
-    [
-        ("evolve", {"seed", "category", "taxonomy", "begin", "end"}),
-        ("valid", {"prompt", "response"}),
-        ("teacher_answer", set[str]()),
-    ],
-)
-def test_a_prompt_has_its_blanks_and_no_others(name: str, blanks: set[str]) -> None:
-    assert set(re.findall(r"\{(\w+)\}", PROMPTS[name])) == blanks

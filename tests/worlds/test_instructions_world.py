@@ -199,8 +199,7 @@ def test_the_teacher_answers_judges_and_refines_as_it_is_asked() -> None:
     assert sum(read_verdict(each) is False for each in said) > 30
     critique = next(each for each in said if read_verdict(each) is False)
     refined = [
-        read_refined(teacher(Request([*chat, assistant(critique), user(REFINE)], Sampling(), n)))
-        for n in range(40)
+        read_refined(teacher(Request([*chat, assistant(critique), user(REFINE)], Sampling(), n))) for n in range(40)
     ]
     assert 15 < sum(missed(text, asked) == [] for text in refined) < 40
     answers = [teacher(Request([user(asked.text)], Sampling(), n)) for n in range(40)]
