@@ -15,7 +15,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-BENCHMARKS = ("startup", "driver", "rollouts", "scoring", "ledger", "servers", "verifiers", "vllm")
+BENCHMARKS = ("startup", "driver", "rollouts", "scoring", "ledger", "servers", "search", "votes", "verifiers", "vllm")
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 

@@ -22,14 +22,17 @@ from bench.vllm import SERVING
 from sparring.worlds import concierge
 from tests.servable import servable
 
-ADAPTER = ("training.lora={ r = 8, alpha = 16 }", "training.learning_rate=1e-2")
+LORA = "{ r = 8, alpha = 16 }"
+ADAPTER = (f"training.lora={LORA}", "training.learning_rate=1e-2")
 """An adapter wants a higher rate than all weights do."""
+ADAPTERS = (f"training.lora={LORA}", f"refiner_training.lora={LORA}", "training.learning_rate=3e-3", "init=base")
+"""SPaR's actor and refiner as two adapters of one server."""
 
 
 def settings(model: Path, preset: Path, world: str) -> str:
     """Return a world's settings for a recipe, with a policy that is served: a TOML text."""
     named = {"policy": f"vllm:{model}", "tasks": world, "prompts": world}
-    words = {"command": SERVING.command, "arguments": SERVING.arguments}
+    words = {name: getattr(SERVING, name) for name in ("command", "arguments", "max_lora_rank")}
     lines = [f"{name} = {json.dumps(value)}" for name, value in words.items()]
     lines += [f"environment.{name} = {json.dumps(value)}" for name, value in SERVING.environment.items()]
     first = [f"{name} = {json.dumps(value)}" for name, value in named.items()]

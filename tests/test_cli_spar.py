@@ -100,6 +100,12 @@ def test_what_cannot_be_run_is_refused_before_anything_is_made(
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("shown", ["actor", "judgements", "refinements"])
+def test_the_teacher_of_a_world_need_not_be_named(shown: str) -> None:
+    setup = SPaRSetup.read(None, [f"bootstrap.{shown}=3"])
+    assert setup.engine_names()["teacher"] == "world:instructions/teacher"
+
+
 def test_every_role_is_known_by_its_engine() -> None:
     alone = SPaRSetup.read(None, [*MINE, *SMALL])
     assert alone.engine_names() == dict.fromkeys(("policy", "judge", "refiner"), "hf:./tiny")

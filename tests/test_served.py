@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from bench.served import ADAPTER, settings
-from bench.vllm import PYTHON
+from bench.served import ADAPTER, ADAPTERS, LORA, settings
+from bench.vllm import PYTHON, SERVING
+from sparring.engines.vllm import open_vllm
 from sparring.files import read_json, read_lines
 from sparring.ledger import Ledger
-from sparring.worlds import concierge, lessons
+from sparring.worlds import concierge, instructions, lessons
 from tests.command import Command
 from tests.servable import servable
 from tests.serving import serving
@@ -56,7 +58,7 @@ def test_tripost_corrects_itself_on_a_server(sparring: Command, home: Path, tmp_
     text = settings(lessons.model("arithmetic"), lessons.HERE / "tripost.toml", "world:arithmetic")
     config.write_text(text, encoding="utf-8")
     sizes = ("questions=20", "gold=10", "samples=1", "test_questions=20", "test_sampled=5", "rounds=1", "init=base")
-    lora = ("rationale.lora={ r = 8, alpha = 16 }", *ADAPTER)
+    lora = (f"rationale.lora={LORA}", *ADAPTER)
     ended = sparring("run", "tripost", "--config", str(config), "--out", "run", "--json", *sizes, *lora)
     assert ended.status == 0, ended.err
     summary = json.loads(ended.out.splitlines()[-1])
@@ -67,3 +69,36 @@ def test_tripost_corrects_itself_on_a_server(sparring: Command, home: Path, tmp_
         assert read_json(tmp_path / "run" / place / "checkpoint/adapter/adapter_config.json")["r"] == 8
     said = [row for row in read_lines(tmp_path / "run/round-1/attempts.jsonl") if row["feedbacks"]]
     assert len(said) > 15, "the adapter criticised hardly anything"
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-vllm: run `make vllm`")
+def test_spar_trains_two_adapters_of_one_server_which_also_search_over_http(
+    sparring: Command, home: Path, tmp_path: Path
+) -> None:
+    config, run = tmp_path / "served.toml", tmp_path / "run"
+    text = settings(instructions.MODEL, instructions.HERE / "spar.toml", "world:instructions")
+    config.write_text(text, encoding="utf-8")
+    sizes = ("prompts_a_round=12", "samples=2", "search.depth=1", "votes=3", "quorum=2", "rounds=1")
+    sizes += ("test_prompts=20", "test_judged=10", "test_groups=0", "test_refined=10")
+    with closing(open_vllm(str(instructions.MODEL), SERVING)) as base:  # keeps the server of the run, for what follows
+        ended = sparring("run", "spar", "--config", str(config), "--out", "run", "--json", *sizes, *ADAPTERS)
+        assert ended.status == 0, ended.err
+        summary = json.loads(ended.out.splitlines()[-1])
+        assert [entry["round"] for entry in summary["rounds"]] == [0, 1]
+        assert summary["rounds"][1]["metrics"]["prompt_strict"]["n"] == 20
+        assert not summary["rounds"][1]["failed"]
+        url, names = base.server.url, list[str]()
+        for model in ("actor", "refiner"):
+            assert read_json(run / "round-1" / model / "adapter/adapter_config.json")["r"] == 8
+            names.append(base.server.adapter(run / "round-1" / model / "adapter"))
+        who = (f"{url}#{names[0]}", "--refiner", f"{url}#{names[1]}", "--suite", "world:instructions")
+        first, second = (
+            json.loads(sparring("eval", *who, "--n", "20", "--json", "search.order=bfs").out) for _ in range(2)
+        )
+    assert first["ways"]["search"]["prompt_strict"]["n"] == 20 and not first["failed"]
+    assert second["ways"] == first["ways"]
+    for role, billed in second["billed"].items():
+        assert first["billed"][role]["billed_now"]["calls"] > 0 and billed["billed_now"]["calls"] == 0
+    assert len(list((home / "servers").glob("*.log"))) == 1, "not one server, but several"

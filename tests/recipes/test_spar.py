@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from sparring.rollouts.tree import Tree
 from sparring.runs import Run
 from sparring.settings import Preference, Training
 from sparring.signals.judge import Judgement
-from sparring.tasks.instructions import Instructed
+from sparring.tasks.instructions import Instructed, Judged
 from sparring.training.canary import Canary, write_canary
 from sparring.types import Completion, user
 from tests.toy_suite import PROMPTS, SUITE, judge, plays, wanted
@@ -522,6 +522,17 @@ def test_a_teacher_may_make_the_instructions_harder_and_what_is_tested_stays_out
     assert len(stage.rows("evolved.jsonl")) == 4
 
 
+def test_what_a_judge_is_tested_on_stays_out_of_what_is_evolved(stage: Stage, tmp_path: Path) -> None:
+    teacher = {"roles": {"teacher": {"engine": "toy:teacher"}}}
+    stage.speak = taught
+    stage.run(rounds=1, evolve=True, **teacher)
+    first, *others = [row["prompt"] for row in stage.rows("prompts.jsonl")]
+    again = Stage(tmp_path / "again", taught)
+    judged = [*EXAM.judged, Judged("judged-9", first, "red", False)]
+    again.run(rounds=1, evolve=True, exam=replace(EXAM, judged=judged), **teacher)
+    assert [row["prompt"] for row in again.rows("prompts.jsonl")] == others
+
+
 # Settings
 
 
@@ -546,6 +557,9 @@ def test_the_defaults_are_the_papers() -> None:
     ("changes", "said"),
     [
         ({"quorum": 6}, "quorum = 6 is over votes = 5"),
+        ({"votes": 1001}, "votes = 1001"),
+        ({"search": {"confirm": 1001}}, "search.confirm = 1001"),
+        ({"stop_early": True, "search": {"threshold": 0.6}}, "so search.threshold must be 0.5, not 0.6"),
         ({"search": {"threshold": 1.5}}, "search.threshold = 1.5"),
         ({"search": {"order": "mcts"}}, "search.order = 'mcts'"),
         ({"search": {"branch": 0}}, "search.branch = 0"),

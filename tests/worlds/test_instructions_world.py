@@ -15,7 +15,7 @@ from sparring.errors import RolloutError
 from sparring.rollouts.tree import read_refined
 from sparring.signals.judge import Panel, read_verdict
 from sparring.tasks.instructions import follow, follow_loosely
-from sparring.types import Sampling, assistant, user
+from sparring.types import Sampling, assistant, system, user
 from sparring.worlds import world_of
 from sparring.worlds.instructions import MODEL, prompt
 from sparring.worlds.instructions.build import build, lexicon
@@ -159,6 +159,7 @@ def test_levels_add_a_constraint_each() -> None:
         assert len({one.group for one in of_one}) == 1
         for less, more in pairwise(of_one):
             assert more.instructions[:-1] == less.instructions
+        assert [is_held_out(read_asked(one.prompt).kinds) for one in of_one] == [False, False, True, True, True]
 
 
 def test_checks_are_those_of_the_constraints_strictly_and_loosely() -> None:
@@ -202,7 +203,8 @@ def test_the_teacher_answers_judges_and_refines_as_it_is_asked() -> None:
         read_refined(teacher(Request([*chat, assistant(critique), user(REFINE)], Sampling(), n))) for n in range(40)
     ]
     assert 15 < sum(missed(text, asked) == [] for text in refined) < 40
-    answers = [teacher(Request([user(asked.text)], Sampling(), n)) for n in range(40)]
+    told = [system(prompt("teacher_answer")), user(asked.text)]
+    answers = [teacher(Request(told, Sampling(), n)) for n in range(40)]
     assert 15 < sum(missed(text, asked) == [] for text in answers) < 40
 
 
