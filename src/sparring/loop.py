@@ -86,9 +86,9 @@ class Loop:
     ) -> str:
         """Train on the file `rows` of the stages' folder into its folder `out`.
 
-        Return that checkpoint as an engine's name, once the engine proves to hold it. `training` stands in for the
-        setting of that name; its class says how: `Training` learns chats, `Preference` learns pairs. `base` is the
-        model as it was given, where that is not the policy.
+        Return that checkpoint as an engine's name, once the engine proves to hold it; the engine of the round before
+        is let go. `training` stands in for the setting of that name; its class says how: `Training` learns chats,
+        `Preference` learns pairs. `base` is the model as it was given, where that is not the policy.
         """
         settings, base = self.settings, base or self.settings.policy
         start = base if settings.init == "base" else policy
@@ -101,8 +101,12 @@ class Loop:
         checkpoint = stages.folder.made(out, make)
         after = trained(base, checkpoint)
         check_canary(checkpoint, self.engines.open(after))
-        # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this one.
-        return after if stages.most is None else policy
+        if stages.most is not None:
+            # A trial's few rows spoil a model: what it would do in the next round is nearer to what it does in this.
+            return policy
+        if policy not in (base, settings.policy):  # those score, and play other roles
+            self.engines.let_go(policy)
+        return after
 
 
 def _anchored(training: Training, base: str) -> Training:

@@ -58,7 +58,12 @@ class Engines:
         """Let go of the models in memory, before a training needs it. Whoever is wanted again is opened again."""
         for name in list(self.opened):
             if not is_remote(name) and not (self.stay and name.startswith("vllm:")):
-                self._close(self.opened.pop(name))
+                self.let_go(name)
+
+    def let_go(self, name: str) -> None:
+        """Close an engine that nobody wants again; of a server of ours only the adapter, while others speak there."""
+        if name in self.opened:
+            self._close(self.opened.pop(name))
 
     def billed(self) -> dict[str, Any]:
         """Return, by role, what was billed now, earlier, and without an answer; empty where nothing costs."""

@@ -42,13 +42,8 @@ class Settings(BaseModel):
     @classmethod
     def load(cls, layers: Sequence[Mapping[str, Any] | Path] = (), overrides: Sequence[str] = ()) -> Self:
         """Return the defaults under `layers` (mappings or TOML files) under `overrides` (`"a.b=value"`)."""
-        merged: dict[str, Any] = {}
-        for layer in layers:
-            merged = _merged(merged, _table(layer) if isinstance(layer, Path) else layer)
-        for override in overrides:
-            merged = _merged(merged, _override(override))
         try:
-            return cls.model_validate(merged)
+            return cls.model_validate(overlaid(layers, overrides))
         except ValidationError as error:
             names = list(_names(cls))
             raise SettingsError("\n".join(_message(detail, names) for detail in error.errors())) from error
@@ -173,6 +168,16 @@ def check_served(policy: str, init: str, **trainings: Training) -> None:
             f"policy = {policy!r}: a served policy is trained as adapters of the base, so {names} must be set "
             '({r = 16} will do) and init be "base"; or name it hf:'
         )
+
+
+def overlaid(layers: Sequence[Mapping[str, Any] | Path] = (), overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what layers and overrides give, unchecked."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merged(merged, _table(layer) if isinstance(layer, Path) else layer)
+    for override in overrides:
+        merged = _merged(merged, _override(override))
+    return merged
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sparring.files import Row, read_json, read_lines
 from sparring.loop import Trainer
 from sparring.opening import Engines
 from sparring.runs import Run
-from sparring.settings import Preference, Settings, Training
+from sparring.settings import Preference, Settings, Training, overlaid
 from sparring.training.job import Job, run_job
 from sparring.training.settings import DPOSettings, SFTSettings
 from sparring.worlds import World, model_of, world_of
@@ -141,9 +141,9 @@ def read_settings(setup: type[Setup], kind: type[S], config: Path | None, overri
     What cannot be trained is known at the door: before a run directory is made, a model loaded.
     """
     own = [config] if config else []
-    settings: Any = kind.load(own, overrides)
-    if world := world_of(settings.policy):
-        settings = kind.load([world.preset(setup.recipe), *own], overrides)
+    policy = overlaid(own, overrides).get("policy", kind.model_fields["policy"].default)
+    world = world_of(policy) if isinstance(policy, str) else None
+    settings: Any = kind.load([world.preset(setup.recipe), *own] if world else own, overrides)
     model_of(settings.policy)
     for name in setup.trainings:
         training: Training = getattr(settings, name)

@@ -18,15 +18,19 @@ from sparring.cli.setup import (
 )
 from sparring.cli.spar_sizes import done, sizes
 from sparring.engines import weights
+from sparring.engines.scripted import Scripted
 from sparring.errors import SettingsError
 from sparring.evals.instructed import Exam
 from sparring.files import Row
+from sparring.flow import Role
 from sparring.loop import Trainer
 from sparring.opening import Engines
 from sparring.recipes import spar as recipe
 from sparring.recipes.spar_loop import SPaRLoop
 from sparring.recipes.spar_settings import SPaR
+from sparring.rollouts.refining import Refiner
 from sparring.runs import Run
+from sparring.signals.judge import Panel
 from sparring.stages import read_prompts
 from sparring.tasks.instructions import Instructed, Suite
 from sparring.tasks.instructions.files import suite_of
@@ -59,6 +63,9 @@ class SPaRSetup(Setup):
         settings = read_settings(cls, SPaR, config, overrides)
         teacher = settings.roles.teacher.engine
         world = world_with(settings.tasks, "suite", cls.recipe)
+        if world and (idle := sorted({"test", "judged"} & settings.model_fields_set)):
+            value = getattr(settings, idle[0])
+            raise SettingsError(f"{idle[0]} = {value!r}: tasks = {settings.tasks!r} brings its own; leave it out")
         suite = (world and world.suite) or suite_of(settings.tasks, settings.test, settings.judged or None)
         check_worlds(
             settings.tasks,
@@ -146,8 +153,12 @@ def read_exam(settings: SPaR, suite: Suite) -> Exam:
 
 
 def read_texts(settings: SPaR, folder: Path) -> dict[str, str]:
-    """Return the prompts of a folder by name. Raises SettingsError for a missing file."""
+    """Return the prompts of a folder by name. Raises SettingsError for a missing file, or one without its blanks."""
     names = ["judge", "refine"]
     names += ["teacher_answer"] if settings.bootstrap.actor else []
     names += ["evolve", "valid"] if settings.evolve else []
-    return read_prompts(folder, *names)
+    texts, nobody = read_prompts(folder, *names), Role("nobody", Scripted(lambda request: ""))
+    Refiner(nobody, texts["refine"])
+    for name in {"judge", "valid"} & {*names}:
+        Panel(nobody, texts[name])
+    return texts

@@ -27,7 +27,7 @@ from sparring.types import Chat, Completion, LogProb, Sampling
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Bounds on the rank of adapters that vLLM knows (`MaxLoRARanks`)."""
 ADAPTERS_AT_ONCE = 2
-"""Adapters that may share a batch: this round's policy, and the one before it."""
+"""Adapters that may share a batch: an actor and its refiner, or a policy and the one before it."""
 TARGETS = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     *("qkv_proj", "gate_up_proj"),

@@ -15,6 +15,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sparring.settings import Player, Preference, Serving, Settings, Training, Voice, check_served
+from sparring.signals.judge import MOST_VOTES
 
 SUPERVISED = Training(
     learning_rate=2e-6,
@@ -48,7 +49,7 @@ class Searching(Settings):
     """Most refinements asked for in a tree; None: as many as the shape has room for."""
     threshold: float = Field(default=0.5, ge=0, le=1)
     """A node is accepted when its share of Yes votes is above this."""
-    confirm: int = Field(default=0, ge=0)
+    confirm: int = Field(default=0, ge=0, le=MOST_VOTES)
     """Fresh votes whose majority must agree before a node is accepted."""
 
 
@@ -130,12 +131,13 @@ class SPaR(Settings):
     """How answers are drawn; evaluation is greedy as well, with the same `max_tokens`."""
     judging: Voice = Voice(temperature=0.7, max_tokens=2048)
     refining: Voice = Voice(temperature=0.7, max_tokens=3072)
-    votes: int = Field(default=5, ge=1)
+    votes: int = Field(default=5, ge=1, le=MOST_VOTES)
     """Judgements of an answer; their majority counts."""
     quorum: int = Field(default=3, ge=1)
     """Readable votes that a majority takes; below it an answer is unscored."""
     stop_early: bool = False
-    """Cast no further votes when the majority is decided; which votes disagree is then not always known."""
+    """Cast no further votes when the majority is decided; which votes disagree is then not always known, nor whether
+    a share is above any threshold but 0.5."""
     search: Searching = Searching()
     judge: Literal["refiner", "checker", "random"] = "refiner"
     """Whose verdicts count in training. checker: a ceiling, where instructions have checks. random: a floor."""
@@ -193,6 +195,11 @@ class SPaR(Settings):
     def check(self) -> Self:
         if self.quorum > self.votes:
             raise ValueError(f"quorum = {self.quorum} is over votes = {self.votes}: nothing could be judged")
+        if self.stop_early and self.search.threshold != 0.5:
+            raise ValueError(
+                f"stop_early tells majorities alone, so search.threshold must be 0.5, not {self.search.threshold}: "
+                "leave one of them out"
+            )
         if self.learn_from in ("independent", "extremes") and self.samples < 2:
             raise ValueError(f"learn_from = {self.learn_from!r} takes samples >= 2, not {self.samples}")
         if self.judge_pairs and self.init == "base":

@@ -5,9 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from functools import partial
+from itertools import combinations
 
 from sparring.tasks.instructions import Checker, Instructed, Instruction, Judged, Part, Suite
-from sparring.worlds.instructions.constraints import KINDS, TOPICS, Asked, Constraint, constrained, draw, look
+from sparring.worlds.instructions.constraints import (
+    KINDS,
+    TOPICS,
+    Asked,
+    Constraint,
+    constrained,
+    draw,
+    is_held_out,
+    look,
+)
 from sparring.worlds.instructions.constraints import clash as clashing
 from sparring.worlds.instructions.corpus import COUNTS, Mix, answer
 from sparring.worlds.instructions.language import take_apart, write
@@ -49,16 +59,26 @@ def prompts(part: Part, n: int, seed: int) -> list[Instructed]:
 
 
 def levels(groups: int, seed: int) -> list[Instructed]:
-    """Draw groups of five prompts, each with one constraint more than the one before it."""
+    """Draw groups of five prompts, each with one constraint more than the one before it.
+
+    From three constraints on they are of held-out combinations; of one and two there is none that training never meets.
+    """
     rng = random.Random(f"levels {seed}")
     found: list[Instructed] = []
     for group in range(1, groups + 1):
-        whole = draw(rng, LEVELS, held_out=True)
+        whole = _held_out_first(draw(rng, LEVELS, held_out=True))
         found += [
             instructed(f"group-{group} level-{n}", Asked(whole.topic, whole.constraints[:n]), f"group-{group}")
             for n in range(1, LEVELS + 1)
         ]
     return found
+
+
+def _held_out_first(asked: Asked) -> Asked:
+    """Put three constraints in front whose combination is held out."""
+    threes = combinations(asked.constraints, 3)
+    first = next(three for three in threes if is_held_out([one.kind for one in three]))
+    return Asked(asked.topic, (*first, *(one for one in asked.constraints if one not in first)))
 
 
 def judged(n: int, seed: int) -> list[Judged]:

@@ -23,7 +23,8 @@ FLIPPED, BOTCHED = 0.05, 0.3
 
 def teacher(request: Request) -> str:
     """Reply to a prompt of this world, to one that asks for a judgement, or for a refinement after it."""
-    first, last = request.chat[0]["content"], request.chat[-1]["content"]
+    chat = [said["content"] for said in request.chat if said["role"] != "system"]  # it needs no telling how
+    first, last = chat[0], chat[-1]
     rng = random.Random(f"{request.chat}/{request.sample_index}")
     if not first.startswith(prompt("judge").splitlines()[0]):
         asked = _asked(first)
