@@ -17,6 +17,7 @@ from sparring.cli.spar import SPaRSetup
 from sparring.cli.spar_sizes import worth
 from sparring.engines.base import Request
 from sparring.engines.scripted import Scripted
+from sparring.errors import SettingsError
 from sparring.evals.statistics import Interval
 from sparring.files import read_json, read_lines
 from sparring.opening import Engines
@@ -81,6 +82,7 @@ MINE = ("policy=hf:./tiny", "tasks=train.jsonl", "test=test.jsonl", "judged=judg
         (["test_groups=2"], "test_groups = 2: 'files' has no nested levels; set it to 0"),
         (["test=train.jsonl"], "it is no test"),
         (["tasks=bare.jsonl", "judge=checker"], "judge = 'checker' takes instructions with checks: 8 of 'bare.jsonl'"),
+        (["tasks=world:instructions"], "judged = 'judged.jsonl': tasks = 'world:instructions' brings its own"),
         (["tasks=world:concierge"], "tasks = 'world:concierge': this world is for star-gate, not for spar"),
         (["policy=world:arithmetic/policy"], "world:arithmetic is a world for tripost, not for spar"),
         (["refiner=world:arithmetic/policy"], "refiner = 'world:arithmetic/policy' has words for tasks ="),
@@ -104,6 +106,22 @@ def test_what_cannot_be_run_is_refused_before_anything_is_made(
 def test_the_teacher_of_a_world_need_not_be_named(shown: str) -> None:
     setup = SPaRSetup.read(None, [f"bootstrap.{shown}=3"])
     assert setup.engine_names()["teacher"] == "world:instructions/teacher"
+
+
+@pytest.mark.parametrize("name, without", [("judge", "{response}"), ("refine", "{end}"), ("valid", "{prompt}")])
+def test_a_prompt_without_its_blanks_is_refused_at_the_door(tmp_path: Path, name: str, without: str) -> None:
+    text = (tmp_path / "words" / f"{name}.md").read_text()
+    (tmp_path / "words" / f"{name}.md").write_text(text.replace(without, ""))
+    with pytest.raises(SettingsError, match="prompt"):
+        SPaRSetup.read(None, [*MINE, *SMALL, "evolve=true", "roles.teacher.engine=base"])
+
+
+@pytest.mark.parametrize("made, fixed", [("actor", "training"), ("judge", "training"), ("refiner", "refiner_training")])
+def test_what_a_round_was_trained_with_is_fixed(tmp_path: Path, made: str, fixed: str) -> None:
+    setup = SPaRSetup.read(None, [*MINE, *SMALL, "learn_from=none", "judge_pairs=true"])
+    assert {"training", "refiner_training"} <= setup.free(tmp_path)
+    (tmp_path / "round-1" / made).mkdir(parents=True)
+    assert {"training", "refiner_training"} - setup.free(tmp_path) == {fixed}
 
 
 def test_every_role_is_known_by_its_engine() -> None:

@@ -523,7 +523,7 @@ def test_a_teacher_may_make_the_instructions_harder_and_what_is_tested_stays_out
 
 
 def test_what_a_judge_is_tested_on_stays_out_of_what_is_evolved(stage: Stage, tmp_path: Path) -> None:
-    teacher = {"roles": {"teacher": {"engine": "toy:teacher"}}}
+    teacher: dict[str, Any] = {"roles": {"teacher": {"engine": "toy:teacher"}}}
     stage.speak = taught
     stage.run(rounds=1, evolve=True, **teacher)
     first, *others = [row["prompt"] for row in stage.rows("prompts.jsonl")]

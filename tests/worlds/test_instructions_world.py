@@ -15,7 +15,7 @@ from sparring.errors import RolloutError
 from sparring.rollouts.tree import read_refined
 from sparring.signals.judge import Panel, read_verdict
 from sparring.tasks.instructions import follow, follow_loosely
-from sparring.types import Sampling, assistant, system, user
+from sparring.types import Chat, Sampling, assistant, system, user
 from sparring.worlds import world_of
 from sparring.worlds.instructions import MODEL, prompt
 from sparring.worlds.instructions.build import build, lexicon
@@ -203,7 +203,7 @@ def test_the_teacher_answers_judges_and_refines_as_it_is_asked() -> None:
         read_refined(teacher(Request([*chat, assistant(critique), user(REFINE)], Sampling(), n))) for n in range(40)
     ]
     assert 15 < sum(missed(text, asked) == [] for text in refined) < 40
-    told = [system(prompt("teacher_answer")), user(asked.text)]
+    told: Chat = [system(prompt("teacher_answer")), user(asked.text)]
     answers = [teacher(Request(told, Sampling(), n)) for n in range(40)]
     assert 15 < sum(missed(text, asked) == [] for text in answers) < 40
 

@@ -99,7 +99,8 @@ class SPaRSetup(Setup):
 
     def free(self, out: Path) -> frozenset[str]:
         learned = self.settings.learn_from == "sft" and any(out.glob(self.trainings["training"]))
-        return (super().free(out) | {"chosen_may_fall"}) - ({"refiner_training"} if learned else set())
+        used = {"refiner_training": learned, "training": any(out.glob("round-[1-9]*/judge"))}  # a judge's pairs
+        return (super().free(out) | {"chosen_may_fall"}) - {name for name, is_used in used.items() if is_used}
 
     def inputs(self) -> Row:
         folder = Path(model_of(self.settings.refiner or self.settings.policy)).expanduser()

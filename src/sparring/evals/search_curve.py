@@ -1,8 +1,9 @@
 """What search is worth when answering: the score against the responses generated for it.
 
 Greedy answering, the best of N by the judge's value, iterative refinement, and search breadth first and depth first
-(SPaR's figure 5, https://arxiv.org/abs/2412.11605). All begin with the same greedy answer, and what the judge passes is
-answered as it stands: the ways differ in what they do with a failed one. A prompt without an answer counts as missed.
+(SPaR's figure 5, https://arxiv.org/abs/2412.11605). All begin with the same greedy answer. One that the judge passes is
+answered by a search as it stands; the best of N draws all N and takes the highest value, whatever the greedy one has. A
+prompt without an answer counts as missed.
 """
 
 from __future__ import annotations
