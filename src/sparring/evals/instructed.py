@@ -45,7 +45,7 @@ class Seen:
     judgements: Mapping[str, Judgement] = field(default_factory=lambda: dict[str, Judgement]())
     """By the id of the response."""
     refined: Sequence[Tree] = ()
-    """One refinement each of sampled answers that are wrong by the checkers."""
+    """One refinement each of answers that M_0 drew and that are wrong by the checkers."""
 
 
 @dataclass(frozen=True, slots=True)

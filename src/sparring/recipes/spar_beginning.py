@@ -91,8 +91,11 @@ def shown_judgements(loop: SPaRLoop, stages: Stages, models: Models, prompts: Se
     trees = loop.trees(stages, "trees.jsonl", begun, refiner, judge, ONCE)
 
     def rows() -> list[Row]:
-        said = judgements(made, judge, most=settings.bootstrap.judgements, seed=settings.seed)
-        return [one.row() for one in (*said, *refinements(trees, judge, refiner))]
+        mended = refinements(trees, judge, refiner)
+        known = {one.id.partition(" node ")[0] for one in mended}  # whose judgement is learned with its refinement
+        others = [one for one in made if one.id not in known]
+        said = judgements(others, judge, most=settings.bootstrap.judgements, seed=settings.seed)
+        return [one.row() for one in (*said, *mended)]
 
     return stages.lines("refiner.jsonl", rows)
 

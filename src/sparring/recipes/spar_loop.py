@@ -260,10 +260,8 @@ class SPaRLoop(Loop):
         sampled = self.answers(stages, "test-sampled.jsonl", actor, exam.test, 1)
         levels = self.answers(stages, "test-levels.jsonl", actor.greedy(), exam.levels, 1) if exam.levels else []
         judgements = self.judgements(stages, panel, exam.judged) if exam.judged else {}
-        # One refinement of answers that are wrong by the checkers, after the refiner's own critique of them.
-        wrong = [one for one in sampled if one.prompt in self.asked and not self.follows(one.prompt, one.response)]
-        wrong = spread(wrong, self.settings.test_refined)
-        wrong = [one for one in self.voted(stages, "test-votes.jsonl", wrong, panel) if one.value is not None]
+        # One refinement of M_0's wrong answers, after the refiner's own critique: the same answers in every round.
+        wrong = [one for one in self.voted(stages, "test-votes.jsonl", self.wrong(), panel) if one.value is not None]
         mended = self.trees(stages, "test-trees.jsonl", wrong, refiner, panel, ONCE)
         seen = Seen(greedy, sampled, levels, judgements, mended)
         made = self.made(stages) if t else Made()
@@ -271,6 +269,12 @@ class SPaRLoop(Loop):
         found = replace(found, failed=stages.reasons("test-answers.jsonl"))
         self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
         return found
+
+    def wrong(self) -> list[Attempt]:
+        """Return answers that M_0 drew in its exam and that are wrong by the checkers, spread over all of them."""
+        drawn = [Attempt.from_row(row) for row in self.stages.within("round-0").rows("test-sampled.jsonl")]
+        wrong = [one for one in drawn if one.prompt in self.asked and not self.follows(one.prompt, one.response)]
+        return spread(wrong, self.settings.test_refined)
 
     def judgements(self, stages: Stages, judge: Judge, judged: Sequence[Judged]) -> dict[str, Judgement]:
         """Return what the refiner says of labelled responses, by their ids."""

@@ -23,8 +23,10 @@ SUPERVISED = Training(
     schedule="constant_with_warmup",
     warmup_share=0.1,
     max_length=4096,
+    max_truncated=0.0,
 )
-"""The paper's one way of fine-tuning, of actor and refiner."""
+"""The paper's one way of fine-tuning, of actor and refiner. A row that is too long is refused, where the published code
+cut off the end of the refinement that was to be taught: raise `max_length`, or bear it with `max_truncated`."""
 
 
 class Roles(Settings):
@@ -116,7 +118,8 @@ class SPaR(Settings):
     test_judged: int = Field(default=1000, ge=0)
     """Labelled responses judged."""
     test_refined: int = Field(default=200, ge=0)
-    """Most sampled answers, of those that are wrong by the checkers, that are refined once. Published: 200."""
+    """Most of M_0's sampled answers, of those wrong by the checkers, that every round's refiner refines once.
+    Published: 200."""
     test_groups: int = Field(default=0, ge=0)
     """Groups of nested instructions, one constraint more at every level, where the tasks have any."""
     evolve: bool = False
@@ -208,6 +211,11 @@ class SPaR(Settings):
         asked = [*(f"bootstrap.{name}" for name in asked), *(["evolve"] if self.evolve else [])]
         if asked and not self.roles.teacher.engine:
             raise ValueError(f"{asked[0]} needs a teacher: name roles.teacher.engine")
+        if self.init == "base" and self.shown:
+            raise ValueError(
+                'bootstrap: with init = "base" round 1 would begin from the model as given, without what a teacher '
+                "showed; bootstrap in a run of its own, and name its checkpoints as policy and refiner"
+            )
         trainings = {"training": self.training, "refiner_training": self.refiner_training}
         if self.bootstrap.actor or self.bootstrap.refiner:
             trainings["bootstrap_training"] = self.bootstrap_training
