@@ -39,23 +39,20 @@ class Trained:
         checkpoint.mkdir(parents=True)
         write_canary(checkpoint, [Canary([user("Hi.")], "Hello.", -1.0, 1)])
 
-    def train(self, *given: Any, most: int | None = None, **named: Any) -> str:
-        engine = Scripted(lambda _: "", lambda chat, target: -1.0)
+    engines: Opened = field(default_factory=lambda: Opened("test"))
+
+    def train(self, *given: Any, most: int | None = None, policy: str = "hf:m_0", **named: Any) -> str:
         with Run.open(self.folder, "spar", {}, "", [3]) as run:
             stages = Stages(run, lambda _: None, 0.0, run / "round-1", most)
-            loop = Loop(self.settings, {}, stages, Opened(engine))  # type: ignore[arg-type]
-            return loop.train(stages, "hf:m_0", self.make, *given, **named)
+            loop = Loop(self.settings, {}, stages, self.engines)  # type: ignore[arg-type]
+            return loop.train(stages, policy, self.make, *given, **named)
 
 
 class Opened(Engines):
-    """Engines of which every name is the same one."""
-
-    def __init__(self, engine: Any):
-        super().__init__("test")
-        self.engine = engine
+    """Engines that exist for any name, and are alike."""
 
     def open(self, name: str) -> Any:
-        return self.engine
+        return self.opened.setdefault(name, Scripted(lambda _: "", lambda chat, target: -1.0))
 
 
 @pytest.fixture
@@ -90,3 +87,13 @@ def test_a_reference_named_base_is_the_policy_as_it_was_given(trained: Trained) 
 
 def test_a_trial_goes_on_with_the_policy_that_it_had(trained: Trained) -> None:
     assert trained.train(most=2) == "hf:m_0" and len(trained.told) == 1
+
+
+def test_what_was_trained_takes_the_place_of_the_engine_that_it_was_trained_from(trained: Trained) -> None:
+    trained.settings.policy, trained.engines.stay = "vllm:base", True  # nobody else lets an adapter go
+    for name in ("vllm:base", "vllm:m_0", "vllm:teacher"):
+        trained.engines.open(name)
+    after = trained.train(policy="vllm:m_0")
+    assert list(trained.engines.opened) == ["vllm:base", "vllm:teacher", after]
+    trained.train(policy="vllm:base", out="other")
+    assert "vllm:base" in trained.engines.opened, "the base scores, and plays other roles"

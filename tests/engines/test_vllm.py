@@ -8,6 +8,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,6 +287,19 @@ def test_a_sample_is_the_same_alone_and_in_company_and_another_with_another_seed
     assert len({reply.text for reply in together if isinstance(reply, Completion)}) > 1
     others = [replace(request, sampling=replace(request.sampling, seed=6)) for request in requests]
     assert base.generate(others) != together
+
+
+@pytest.mark.vllm
+def test_the_base_is_itself_in_company_of_two_adapters(
+    base: VLLM, adapted: VLLM, model: Path, checkpoint: Path
+) -> None:
+    chats, targets = conversations(40), TASKS[40:80]
+    alone = base.log_prob(chats, targets)
+    with closing(open_vllm(f"{model}@{checkpoint}", REAL)) as other, ThreadPoolExecutor() as threads:
+        found = list(threads.map(lambda engine: engine.log_prob(chats, targets), (other, base, adapted)))
+    assert [score.total for score in found[1] if isinstance(score, LogProb)] == pytest.approx(
+        [score.total for score in alone if isinstance(score, LogProb)], abs=1e-2
+    )
 
 
 @pytest.mark.vllm
