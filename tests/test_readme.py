@@ -20,16 +20,19 @@ def test_the_python_of_the_readme_prints_the_output_of_the_readme() -> None:
 
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:
+    from sparring.recipes.spar_settings import SPaR
     from sparring.recipes.star_gate import StarGate
     from sparring.recipes.tripost import TriPosT
 
-    mine, mend, served, _ = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    mine, mend, follow, served, _ = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     config = tmp_path / "mine.toml"
     config.write_text(mine)
     settings = StarGate.load([config], ["closing=none", "seed=1"])
     assert settings.roles.judge.engine.startswith("hf:")
     config.write_text(mend)
     assert TriPosT.load([config], ["learn_from=demonstrations"]).roles.teacher.engine.startswith("hf:")
+    config.write_text(follow)
+    assert SPaR.load([config], ["search.branch=1", "search.depth=1"]).bootstrap.actor == 2000
     config.write_text(served)
     settings = StarGate.load([config])
     assert settings.policy.startswith("vllm:") and settings.vllm.command
