@@ -19,6 +19,7 @@ from rich.table import Table
 from sparring.budget import Budget
 from sparring.cli.score import progress
 from sparring.cli.setup import prompts_folder
+from sparring.cli.spar import PROMPTS
 from sparring.engines.base import Generator
 from sparring.engines.vllm import Serving
 from sparring.errors import DataError, EngineError, SettingsError
@@ -29,7 +30,6 @@ from sparring.evals.summary import as_row
 from sparring.files import Row, write_lines, write_whole
 from sparring.flow import Role, run
 from sparring.opening import Engines
-from sparring.recipes import spar_settings
 from sparring.recipes.spar_settings import SPaR
 from sparring.rollouts.tree import Refiner, Search
 from sparring.select import draw
@@ -42,7 +42,6 @@ from sparring.tasks.instructions.load import load_instructed
 from sparring.types import Failure
 from sparring.worlds import world_of
 
-PROMPTS = Path(spar_settings.__file__).parent / "prompts" / "spar"
 OF_SPAR = (
     *("attempts", "judging", "refining", "votes", "quorum", "stop_early"),
     *("search", "prompts", "vllm", "ledger", "seed"),

@@ -15,6 +15,7 @@ from sparring.types import Chat, Completion, Sampling, assistant, user
 from sparring.worlds.instructions.constraints import Asked, draw, look, missed
 from sparring.worlds.instructions.corpus import MET, REFINE, Mix, answer, judged
 from sparring.worlds.instructions.language import read, take_apart, write
+from sparring.worlds.instructions.suite import TESTED
 from sparring.worlds.small_model import keep_within
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -38,7 +39,7 @@ def gates(path: str | Path, *, n: int = 500, seed: int = -1) -> dict[str, float]
     refined                    bad answers that one refinement, after one judgement of its own, makes right
     """
     engine, rng = HF(path), random.Random(seed)
-    asked = [draw(rng, rng.choice((3, 4, 5)), held_out=True) for _ in range(n)]
+    asked = [draw(rng, rng.choice(TESTED), held_out=True) for _ in range(n)]
     chats: list[Chat] = [[user(one.text)] for one in asked]
     sampled, greedy = _say(engine, chats, Sampling(0.9, 0.9, 64)), _say(engine, chats, Sampling(max_tokens=64))
     return {

@@ -10,15 +10,13 @@ from itertools import combinations
 from sparring.tasks.instructions import Checker, Instructed, Instruction, Judged, Part, Suite
 from sparring.worlds.instructions.constraints import (
     KINDS,
-    TOPICS,
     Asked,
     Constraint,
-    constrained,
     draw,
     is_held_out,
     look,
+    missed,
 )
-from sparring.worlds.instructions.constraints import clash as clashing
 from sparring.worlds.instructions.corpus import COUNTS, Mix, answer
 from sparring.worlds.instructions.language import take_apart, write
 from sparring.worlds.instructions.writing import careless, compose
@@ -94,26 +92,13 @@ def judged(n: int, seed: int) -> list[Judged]:
         kind = "natural" if len(found) % 4 < 2 else rng.choice(asked.kinds)
         good = compose(rng, asked)
         bad = answer(rng, asked, False, Mix()) if kind == "natural" else careless(rng, asked, [kind])
-        if bad is None or check_all(asked, write(bad)):
+        if bad is None or not missed(write(bad), asked):
             continue
         for verse, label in ((good, True), (bad, False)):
             found.append(Judged(f"judged-{len(found) + 1}", asked.text, write(verse), label, kind))
     return found[:n]
 
 
-def check_all(asked: Asked, text: str) -> bool:
-    """Tell whether a text meets all that is asked."""
-    parts = take_apart(text)
-    return all(look(parts, one)[1] for one in asked.constraints)
-
-
 def suite() -> Suite:
     """Return what this world asks for and how it is checked."""
     return Suite("instructions", CHECKERS, prompts, judged, levels)
-
-
-def unfiltered(rng: random.Random) -> tuple[Asked, str | None]:
-    """Draw a prompt whose constraints may clash; return it, and why no verse can meet it, or None."""
-    topic = TOPICS[rng.choice(list(TOPICS))]
-    constraints = tuple(constrained(rng, topic, kind) for kind in rng.sample(list(KINDS), rng.choice(COUNTS)))
-    return Asked(topic, constraints), clashing(topic, constraints)
