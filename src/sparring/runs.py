@@ -1,7 +1,7 @@
 """A run directory: what a run decided, kept so that the same command goes on where it was stopped.
 
     runs/NAME/
-      run.json         recipe, every setting, seeds, command, versions, commit
+      run.json         recipe, every setting, seeds, prompts, command, versions, commit
       round-1/ ...     one file or folder a stage
       failures.jsonl   the rollouts that came to nothing, by stage
       journal.jsonl    the seconds each stage took
@@ -136,15 +136,18 @@ class Run(Folder):
         seeds: Sequence[int] = (),
         *,
         free: frozenset[str] = frozenset(),
+        prompts: Mapping[str, str] | None = None,
     ) -> Run:
         """Create the run, or go on with it; hold its lock until `close`, the end of its `with`, or that of the process.
 
         `free` names the settings (dotted; a name covers what is under it) that may change without touching results.
+        `prompts` are put on record, for whoever wants to speak to its models; settings hold what they are known again by.
         Raises RunError for a folder that is no run, a run of another recipe or other settings, a broken `run.json`, and
         a run that another process works on.
         """
         path = Path(path)
-        wanted = parsed(text_of({"recipe": recipe, "settings": settings, "seeds": list(seeds)}), str(path))
+        asked = {"recipe": recipe, "settings": settings, "seeds": list(seeds), "prompts": dict(prompts or {})}
+        wanted = parsed(text_of(asked), str(path))
         journal = _claimed(path)
         try:
             if not (path / "run.json").exists():

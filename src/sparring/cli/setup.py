@@ -75,6 +75,11 @@ class Setup(ABC):
         """Run the recipe to its summary, every stage or (`most`) a part of each."""
 
     @property
+    @abstractmethod
+    def prompts(self) -> Mapping[str, str]:
+        """The prompts by name."""
+
+    @property
     def world(self) -> World | None:
         return world_of(self.settings.policy)
 
@@ -104,7 +109,8 @@ class Setup(ABC):
     def open_run(self, out: Path, command: str) -> Run:
         """Make the run's directory, or go on with it. Raises RunError where it is another run's."""
         record = self.settings.model_dump(mode="json") | {"inputs": self.inputs()}
-        return Run.open(out, self.recipe, record, command, [self.settings.seed], free=self.free(out))
+        seeds, free = [self.settings.seed], self.free(out)
+        return Run.open(out, self.recipe, record, command, seeds, free=free, prompts=self.prompts)
 
     def free(self, out: Path) -> frozenset[str]:
         """Return the settings that may differ from those that a run was made with."""

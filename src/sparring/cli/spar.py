@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -120,6 +120,10 @@ class SPaRSetup(Setup):
         changes = {"rounds": 1, "max_failed": 1.0, "chosen_may_fall": None, **trainings}
         settings = self.settings.model_copy(update=changes)
         return replace(self, settings=settings, instructions=self.instructions[: settings.needed])
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        return self.texts
 
     def contents(self) -> dict[str, object]:
         return {"prompts": self.texts, "tasks": self.rows()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -63,6 +63,10 @@ class StarGateSetup(Setup):
 
     def checkpoints(self) -> dict[str, int]:
         return {"training": self.settings.rounds}
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        return self.texts[0]
 
     def contents(self) -> dict[str, object]:
         rows = [(task.text, task.kind, task.split) for split in self.tasks.values() for task in split]

@@ -94,6 +94,10 @@ class TriPosTSetup(Setup):
         changes = {"rounds": 1, "max_failed": 1.0, **trainings}
         return replace(self, settings=self.settings.model_copy(update=changes))
 
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        return self.texts
+
     def contents(self) -> dict[str, object]:
         return {"prompts": self.texts, "tasks": self.rows()}
 
