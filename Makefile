@@ -16,7 +16,7 @@ UNFIT := torchvision torchaudio torchcodec
 WORKERS ?= auto
 OUT ?= runs/demo
 
-.PHONY: help install vllm demo test check format bench clean
+.PHONY: help install vllm demo test check format bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Sparring needs Python 3.11 or newer on PATH; none was found" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt '$(TORCH)'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,track,docs,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt lm_eval  # its IFEval, to test ours against
 	@touch $@
 
@@ -59,7 +59,10 @@ format: install ## Format and mend what ruff can
 bench: install vllm ## Measure engines, scorer, driver, ledger, servers and start-up
 	$(BIN)/python -m bench $(ARGS)
 
+docs: install ## Build the documentation into docs/_build
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
 clean: ## Remove environments and caches; runs stay
-	rm -rf $(VENV) $(SERVER) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(SERVER) .pytest_cache .ruff_cache .hypothesis build dist docs/_build
 
 .DEFAULT_GOAL := help
