@@ -5,6 +5,7 @@
       round-1/ ...     one file or folder a stage
       failures.jsonl   the rollouts that came to nothing, by stage
       journal.jsonl    the seconds each stage took
+      report.html      the page of it; with report-data/ where that is large
       .lock            held by the one process that works on the run
 
 A stage is written under a temporary name, synced and renamed: what bears its own name is whole. What a stage returns is
@@ -47,6 +48,9 @@ from sparring.files import (
 from sparring.types import Failure
 
 log = logging.getLogger("sparring")
+
+NO_STAGES = ("run.json", "report.html", "report-data")
+"""What a run directory holds besides what was made in it."""
 
 Wrote = TypeVar("Wrote")
 Read = TypeVar("Read")
@@ -221,7 +225,7 @@ class Run(Folder):
         changed = _differences(self.record["settings"], wanted["settings"])
         changed |= _differences({"seeds": self.record.get("seeds")}, {"seeds": wanted["seeds"]})
         bound = [line for key, line in changed.items() if not any(f"{key}.".startswith(f"{name}.") for name in free)]
-        made = [name for name in os.listdir(self.path) if name != "run.json" and not name.startswith(".")]
+        made = [name for name in os.listdir(self.path) if name not in NO_STAGES and not name.startswith(".")]
         if bound and made:
             raise RunError(self._refusal(bound))
         now = _provenance()

@@ -1,6 +1,7 @@
 """The command line.
 
-sparring run | plan | doctor RECIPE [--config FILE.toml] [key=value ...]      RECIPE: star-gate, tripost
+sparring run | plan | doctor RECIPE [--config FILE.toml] [key=value ...]      RECIPE: star-gate, tripost, spar
+sparring report | view | chat | export RUN
 sparring score FILE.jsonl --model ENGINE
 sparring eval ACTOR --refiner REFINER --suite world:NAME|FILE.jsonl [key=value ...]
 sparring ledger stats | export | gc
@@ -20,7 +21,7 @@ import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,6 +122,84 @@ def doctor(recipe: Recipe, overrides: Overrides = None, config: Config = None, a
         raise typer.Exit(doctor(setup.read(config, overrides or []), as_json))
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory: runs/star-gate.")]
+Out = Annotated[Path | None, typer.Option(help="Where to; default: a name by what it is, in exports/.")]
+
+
+@app.command(short_help="Write a run as one page, to look at and to share.")
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Page to write. Default: RUN/report.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run as one HTML page that opens from disk: what came of it, how, and every rollout to look through."""
+    from sparring.cli.report import report
+
+    with stoppable("an earlier page is as it was"):
+        report(run, out, as_json)
+
+
+@app.command(short_help="Look at a run in the browser, while it goes on.")
+def view(
+    run: RunFolder,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: 8765, or the next free one.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser at it.")] = True,
+) -> None:
+    """Serve a run's page to this machine alone, live while the run goes on, with a chat with what it trained."""
+    from sparring.cli.view import view
+
+    with stoppable("the run is as it was"):
+        view(run, port, browser)
+
+
+@app.command(short_help="Talk to a trained model.")
+def chat(
+    what: Annotated[str, typer.Argument(help="A run, a checkpoint in one, an exported folder, or an engine's name.")],
+    round: Annotated[int | None, typer.Option(min=0, help="Of a run; default: the last that was trained.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Show what m_0 says beside it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Talk to a trained model, in the words around that it was trained in: it asks, you answer, it answers for you."""
+    from sparring.cli.chat import chat
+
+    with stoppable("nothing was kept of this talk"):
+        chat(what, round, compare, as_json)
+
+
+@app.command(short_help="Write a model, its data or its rows in the forms others expect.")
+def export(
+    run: RunFolder,
+    out: Out = None,
+    model: Annotated[str, typer.Option(help="policy; of spar: actor or refiner.")] = "policy",
+    round: Annotated[int | None, typer.Option(min=0, help="Default: the last that was trained.")] = None,
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="The LoRA adapter alone, in place of a whole model.")
+    ] = False,
+    data: Annotated[bool, typer.Option("--data", help="Rollouts and training rows as a dataset, in Parquet.")] = False,
+    to: Annotated[str | None, typer.Option(help="Training rows for another trainer: trl or llama-factory.")] = None,
+    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Also upload it to the Hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="As a private repository.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained model as a Hugging Face folder with its card; or the run's data, or rows for other trainers."""
+    from sparring.cli.export import export_run
+
+    with stoppable("what was written before is whole, the rest is not there"):
+        status = export_run(
+            run,
+            out=out,
+            model=model,
+            round=round,
+            adapter=adapter,
+            rows=data,
+            trainer=to,
+            repo=push,
+            private=private,
+            as_json=as_json,
+        )
+        raise typer.Exit(status)
+
+
 @app.command(short_help="Write how likely texts are, in nats.")
 def score(
     file: Annotated[Path, typer.Argument(help='JSON lines: {"messages" or "prompt", "target", and perhaps "id"}.')],
@@ -214,7 +293,10 @@ def setup_of(recipe: str) -> type[Setup]:
 
 def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> None:
     from sparring.budget import Budget
+    from sparring.report.page import build
+    from sparring.report.progress import Progress
     from sparring.report.terminal import narrator
+    from sparring.tracking import Trackers
 
     ceiling = Budget.parse(budget) if budget else None
     if not (out / "summary.json").exists():
@@ -222,10 +304,18 @@ def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> No
     with (
         setup.open_run(out, " ".join(sys.argv)) as kept,
         setup.engines(kept.id, ceiling) as engines,
+        Progress(kept.path, billed=engines.billed, budget=budget) as progress,
+        Trackers(setup.report_to, kept) as trackers,
         narrator(setup.recipe, out, as_json, engines.billed) as tell,
     ):
-        summary = setup.carry_out(kept, engines, tell)
-        tell({"event": "summary", **summary})
+
+        def told(event: dict[str, Any]) -> None:
+            for listener in (tell, progress.tell, trackers.tell):
+                listener(event)
+
+        summary = setup.carry_out(kept, engines, told)
+        told({"event": "summary", **summary})
+        tell({"event": "report", "page": str(build(kept).html)})
 
 
 def fit_to_write(engines: Iterable[str]) -> None:

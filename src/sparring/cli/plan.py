@@ -17,7 +17,8 @@ from rich.text import Text
 
 from sparring.budget import Budget, price_of
 from sparring.cli.setup import Setup
-from sparring.engines import without_options
+from sparring.engines import is_person, without_options
+from sparring.errors import SettingsError
 from sparring.ledger import home
 from sparring.plan import NOTHING, Band, Line, Plan, Trial, estimate
 from sparring.report.terminal import narrator
@@ -27,13 +28,25 @@ AT_ONCE = 256
 
 
 def plan(setup: Setup, items: int, budget: Budget | None, as_json: bool) -> None:
-    """Carry out `items` of every stage, and print what all of them would take."""
+    """Carry out `items` of every stage, and print what all of them would take. Raises SettingsError for a person."""
+    check_people(setup.engine_names())
     with tempfile.TemporaryDirectory(prefix="sparring-plan-") as folder:
         found, billed = _tried(setup, Path(folder) / "trial", items, budget, as_json)
     if as_json or not sys.stdout.isatty():
         typer.echo(json.dumps({"event": "plan", **found.as_dict(), "billed": billed}))
         return
     show(Console(highlight=False), setup, found, billed)
+
+
+def check_people(engines: Mapping[str, str]) -> None:
+    """Refuse to put a trial's questions to a person: nobody's patience is worth an estimate."""
+    for role, name in engines.items():
+        if is_person(name):
+            raise SettingsError(
+                f"roles.{role}.engine = {name!r}: a plan tries a few items of every stage, and would put them to you. "
+                f"Name a model for it (roles.{role}.engine=base, say): the calls that the plan then counts for the "
+                f"{role} are the questions that a run would ask you"
+            )
 
 
 def _tried(setup: Setup, out: Path, items: int, budget: Budget | None, as_json: bool) -> tuple[Plan, dict[str, Any]]:

@@ -22,6 +22,7 @@ from sparring.loop import Trainer
 from sparring.opening import Engines
 from sparring.runs import Run
 from sparring.settings import Preference, Settings, Training, overlaid
+from sparring.tracking import check_trackers, tracking
 from sparring.training.job import Job, run_job
 from sparring.training.settings import DPOSettings, SFTSettings
 from sparring.worlds import World, model_of, world_of
@@ -30,8 +31,8 @@ Tell = Callable[[dict[str, Any]], None]
 S = TypeVar("S", bound=Settings)
 FREE = frozenset({"max_failed", "vllm", "ledger"})
 """Settings with which a run may go on: they bound failures or say where things run, and choose no result."""
-FREE_IN_TRAINING = ("max_truncated", "rows_per_device")
-"""So may these of a training, which bound failures and memory."""
+FREE_IN_TRAINING = ("max_truncated", "rows_per_device", "report_to")
+"""So may these of a training, which bound failures and memory, or say who is told of it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Setup(ABC):
     def world(self) -> World | None:
         return world_of(self.settings.policy)
 
+    @property
+    def report_to(self) -> tuple[str, ...]:
+        """The trackers that any of the trainings names."""
+        return tuple(dict.fromkeys(name for part in self.trainings for name in getattr(self.settings, part).report_to))
+
     def players(self) -> dict[str, str]:
         """Return the engine of each role but the policy, as set; `base` is the policy as it was given."""
         return {
@@ -129,7 +135,7 @@ class Setup(ABC):
                 engines.open(name)
         if world := self.world:
             run.json("gates.json", lambda: world.gates(world.model))
-        return self.make(run, engines, trainer(tell), tell, most)
+        return self.make(run, engines, trainer(tell, run), tell, most)
 
     def inputs(self) -> Row:
         """Return what the settings only name: digests of tasks, prompts and weights, and who answers for each role."""
@@ -155,6 +161,7 @@ def read_settings(setup: type[Setup], kind: type[S], config: Path | None, overri
         training: Training = getattr(settings, name)
         job_settings(training).accumulation(devices=1)
         reference_of(training)
+        check_trackers(training.report_to)
     return settings
 
 
@@ -206,14 +213,14 @@ def count(run: Run, stage: str) -> int:
 
 def in_part(training: Training) -> Training:
     """Return the settings to try a training by: in epochs, for so many tokens would be as many for a few rows."""
-    return training.model_copy(update={"tokens": None})
+    return training.model_copy(update={"tokens": None, "report_to": ()})
 
 
 def job_settings(training: Training) -> SFTSettings | DPOSettings:
     """Return what the training process is told: everything but how it is launched, and by what it is anchored."""
     if isinstance(training, Preference):
-        return DPOSettings.read(training.model_dump(exclude={"launcher", "reference", "normaliser"}))
-    return SFTSettings.read(training.model_dump(exclude={"launcher"}))
+        return DPOSettings.read(training.model_dump(exclude={"launcher", "report_to", "reference", "normaliser"}))
+    return SFTSettings.read(training.model_dump(exclude={"launcher", "report_to"}))
 
 
 def reference_of(training: Training) -> str:
@@ -226,11 +233,12 @@ def reference_of(training: Training) -> str:
     return model_of(training.reference)
 
 
-def trainer(tell: Tell) -> Trainer:
+def trainer(tell: Tell, run: Run) -> Trainer:
     """Return what trains a policy: a job in a process of its own, by `dpo` where the settings are a `Preference`."""
 
     def train(model: str, rows: Path, checkpoint: Path, settings: Training, seed: int) -> None:
-        job = Job(model_of(model), rows, checkpoint, seed, job_settings(settings), reference_of(settings))
+        told = tracking(run, checkpoint, settings.report_to)
+        job = Job(model_of(model), rows, checkpoint, seed, job_settings(settings), reference_of(settings), told)
         about = {"event": "training", "checkpoint": str(checkpoint)}
         run_job(job, settings.launcher, on_log=lambda event: tell({**about, **event}))
 

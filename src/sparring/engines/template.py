@@ -170,8 +170,9 @@ class Template:
         return False
 
     def _tell_once(self, what: str) -> None:
-        if (self.tokenizer.chat_template, what) not in _told:  # once, not once a round's checkpoint
-            _told.add((self.tokenizer.chat_template, what))
+        told = str(self.tokenizer.chat_template), what  # some tokenizers have several templates, by name
+        if told not in _told:  # once, not once a round's checkpoint
+            _told.add(told)
             log.warning(what, self.name)
 
     def _turn(self, chat: Chat, reply: str) -> _Turn:

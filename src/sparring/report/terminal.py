@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,67 +15,36 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from sparring.engines.human import sharing
 from sparring.evals.statistics import Interval
-from sparring.files import Row
 from sparring.report import spar, star_gate, tripost
+from sparring.report.paid import Billed, Paid
 from sparring.report.parts import Report
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
-Billed = Callable[[], Mapping[str, Any]]
-"""Tells, by role, what the ledger says was paid: as `Account.totals` does."""
 
 REPORTS = {"star-gate": star_gate.REPORT, "tripost": tripost.REPORT, "spar": spar.REPORT}
 """How each recipe's rounds are shown."""
 EVERY = 0.5
 """Seconds between two lines of progress where there is no terminal."""
-DEAR = 50
-"""Asking the ledger may take one part in so many of the time."""
 
 
 @contextmanager
 def narrator(recipe: str, out: Path, as_json: bool, billed: Billed = dict) -> Generator[Tell]:
     """Yield a function that is told a recipe's events and shows them, with what this attempt was billed so far."""
-    paid = _Paid(billed)
+    paid = Paid(billed)
     if as_json or not sys.stdout.isatty():
         yield _lines(paid)
         return
     console = Console(highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[paid]}"), console=console, transient=True) as progress:
+    bars = Progress(*columns, TextColumn("{task.fields[paid]}"), console=console, transient=True)
+    with bars as progress, sharing(progress.stop, progress.start):
         yield _Drawn(REPORTS[recipe], console, progress, out, paid).tell
 
 
-class _Paid:
-    """What this attempt has been billed, all roles together; the ledger is not asked more often than it is worth."""
-
-    def __init__(self, billed: Billed):
-        self._billed, self._due = billed, 0.0
-        self._known: Row | None = None
-
-    def now(self, at_once: bool = False) -> Row | None:
-        """Return calls, tokens and usd (None: a price is unknown); None where nothing costs."""
-        began = time.monotonic()
-        if at_once or began >= self._due:
-            self._known = _added([parts["billed_now"] for parts in self._billed().values()])
-            took = time.monotonic() - began
-            self._due = began + max(EVERY, DEAR * took)
-        return self._known
-
-
-def _added(parts: Sequence[Mapping[str, Any]]) -> Row | None:
-    if not parts:
-        return None
-    tokens = sum((part["prompt_tokens"] or 0) + (part["completion_tokens"] or 0) for part in parts)
-    prices = [part["usd"] for part in parts]
-    return {
-        "calls": sum(part["calls"] for part in parts),
-        "tokens": tokens,
-        "usd": None if None in prices else sum(prices),
-    }
-
-
-def _lines(paid: _Paid) -> Tell:
+def _lines(paid: Paid) -> Tell:
     last = 0.0
 
     def tell(event: Event) -> None:
@@ -99,7 +68,7 @@ def _plain(value: object) -> Any:
 class _Drawn:
     """Bars while a stage goes on, a line when a round is evaluated, a table at the end."""
 
-    def __init__(self, report: Report, console: Console, progress: Progress, out: Path, paid: _Paid):
+    def __init__(self, report: Report, console: Console, progress: Progress, out: Path, paid: Paid):
         self.report, self.console, self.progress, self.out, self.paid = report, console, progress, out, paid
         self.bars: dict[str, TaskID] = {}
 
@@ -114,6 +83,10 @@ class _Drawn:
             self.console.print(f"[bold]round {event['round']}[/]  {self.report.line(event['metrics'])}")
         elif kind == "summary":
             show_summary(self.console, event, self.out)
+        elif kind == "report":
+            self.console.print(
+                f"{escape(event['page'])} shows all of it; so does sparring view {escape(str(self.out))}"
+            )
 
     def _bar(self, stage: str, done: int, of: int, ended: bool) -> None:
         if ended:

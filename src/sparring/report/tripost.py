@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.markup import escape
 from rich.panel import Panel
@@ -69,23 +70,47 @@ def mended(out: Path, last: int) -> Iterator[Panel]:
     grid.add_column(style="cyan")
     grid.add_column(max_width=WIDE, overflow="fold")
     grid.add_row(Text("question", "dim"), Text(exercise["question"]))
-    for name, text in said(shown):
-        grid.add_row(name, text)
+    for one in said(shown):
+        grid.add_row(one.who, _shown(one))
     yield Panel.fit(grid, title=f"m_{last} mends its own mistake ({escape(exercise['tier'])})", title_align="left")
 
 
-def said(trajectory: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
-    """Yield what the model said: attempts with what its feedback quotes of them in red, feedback, the last update."""
-    feedbacks = [*trajectory["feedbacks"], ""]
-    for at, (attempt, feedback) in enumerate(zip(trajectory["attempts"], feedbacks, strict=False)):
-        text = Text(attempt)
-        named = read_feedback(feedback, attempt)
-        if named and named.step:
-            place = attempt.find(named.span, next(s.start for s in read_steps(attempt) if s.label == named.step))
-            text.stylize("bold red", place, place + len(named.span))
-        yield ("update" if at else "attempt"), text
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the policy, or its teacher, said."""
+
+    who: Literal["attempt", "feedback", "update"]
+    at: int
+    """Number of the attempt, from 0, that it is or is about; an update has its own."""
+    text: str
+    quoted: tuple[int, int] | None = None
+    """Of an attempt or an update: where the feedback on it says that it is wrong, in characters."""
+
+
+def said(trajectory: Mapping[str, Any]) -> Iterator[Said]:
+    """Yield what was said in order: attempt, feedback, update, feedback, ... A feedback that is empty is left out."""
+    attempts, feedbacks = trajectory.get("attempts") or (), [*(trajectory.get("feedbacks") or ())]
+    for at, attempt in enumerate(attempts):
+        feedback = feedbacks[at] if at < len(feedbacks) else ""
+        yield Said("update" if at else "attempt", at, attempt, quoted_in(attempt, feedback))
         if feedback:
-            yield "feedback", Text(feedback, "italic")
+            yield Said("feedback", at, feedback)
+
+
+def quoted_in(attempt: str, feedback: str) -> tuple[int, int] | None:
+    """Return where an attempt says what feedback on it calls wrong, in characters; None where it names no such part."""
+    named = read_feedback(feedback, attempt)
+    if named is None or not named.step or not named.span:
+        return None
+    place = attempt.find(named.span, next(s.start for s in read_steps(attempt) if s.label == named.step))
+    return None if place < 0 else (place, place + len(named.span))
+
+
+def _shown(one: Said) -> Text:
+    text = Text(one.text, "italic" if one.who == "feedback" else "")
+    if one.quoted:
+        text.stylize("bold red", *one.quoted)
+    return text
 
 
 REPORT = Report(

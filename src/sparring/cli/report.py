@@ -1,0 +1,57 @@
+"""`sparring report RUN`: a run as one HTML page, to look at and to share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from sparring.errors import DataError
+from sparring.report.page import Built, build
+from sparring.runs import Run
+
+
+def report(run: Path, out: Path | None, as_json: bool) -> None:
+    """Write the page of a run and say where it is.
+
+    Raises RunError where `run` is no run directory or its files are broken, DataError where `out` cannot be written.
+    """
+    if out is not None:
+        _fit(out)
+    try:
+        built = build(Run(run), out)
+    except OSError as error:
+        where = error.filename or out or run
+        raise DataError(f"the page of {run} cannot be made: {error.strerror} ({where})") from error
+    typer.echo(json.dumps(_row(built)) if as_json else _said(built))
+
+
+def _fit(out: Path) -> None:
+    """Refuse what a page must not replace: a folder, or a file that is something else, one of a run for instance."""
+    if out.is_dir():
+        raise DataError(f"--out {out} is a folder; name a file in it, {out / 'report.html'} for one")
+    if out.is_file() and not out.read_bytes()[:15].lower() == b"<!doctype html>":
+        raise DataError(f"--out {out} is a file that is no page; it stays as it is, name another")
+
+
+def _row(built: Built) -> dict[str, object]:
+    return {
+        "page": str(built.html),
+        "bytes": built.size,
+        "data": [str(path) for path in built.data],
+        "data_bytes": _beside(built),
+        "rollouts": built.rollouts,
+        "seconds": round(built.seconds, 3),
+    }
+
+
+def _said(built: Built) -> str:
+    line = f"{built.html}: {built.rollouts:,} rollouts, {built.size / 1e6:.1f} MB, made in {built.seconds:.1f} s"
+    if not built.data:
+        return f"{line}; it opens from disk and needs no other file"
+    return f"{line}; {_beside(built) / 1e6:.1f} MB more in {built.data[0].parent}/, to be kept beside it"
+
+
+def _beside(built: Built) -> int:
+    return sum(path.stat().st_size for path in built.data)

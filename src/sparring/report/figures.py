@@ -1,0 +1,174 @@
+"""The figures of a run as a page says them: rounded, with their units, sorted into what leads and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sparring.report.charts import HEADLINES
+from sparring.report.parts import Unit
+from sparring.report.record import Charge, Metric, Paid, Record, Stage
+
+LEADING = 4
+"""Curves that are seen at once."""
+BARS = 14
+"""Stages that get a bar; the rest are one."""
+FIRST = {"tripost": "accuracy_self_corrected"}
+"""The metric that a verdict is about, where it is not the first."""
+NAMES = {"star-gate": "STaR-GATE", "tripost": "TriPosT", "spar": "SPaR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One metric of one round."""
+
+    value: str
+    """With its unit; a dash where it was not measured."""
+    interval: str = ""
+    """95 %, in the same unit; "" where nothing tells it."""
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One metric of all rounds."""
+
+    label: str
+    under: bool
+    """Whether it explains the line above it."""
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a page says of a run beside its texts."""
+
+    title: str
+    """The recipe's name."""
+    headline: Line | None
+    """None while the run goes on."""
+    table: tuple[Line, ...]
+    leading: tuple[Metric, ...]
+    """Whose curves are seen at once."""
+    following: tuple[Metric, ...]
+    seconds: float
+    """All stages."""
+    calls: int
+    failed: int
+    bars: tuple[tuple[str, float], ...]
+    """Stages with their seconds, in the order in which they were made."""
+    charges: tuple[tuple[str, ...], ...]
+    """A row a role: who, calls, tokens in, tokens out, and what was billed."""
+    settings: tuple[tuple[str, str], ...]
+    """Dotted name and value."""
+
+
+def figures_of(record: Record) -> Figures:
+    """Return the figures of a run."""
+    first = _leading(record)
+    return Figures(
+        title=NAMES.get(record.recipe, record.recipe),
+        headline=_line(first[0]) if first else None,
+        table=tuple(_line(metric) for metric in record.metrics),
+        leading=tuple(first),
+        following=tuple(metric for metric in record.metrics if metric not in first),
+        seconds=sum(stage.seconds or 0 for stage in record.stages),
+        calls=sum(charge.calls for charge in record.bill),
+        failed=sum(failed.n for failed in record.failures),
+        bars=_bars(record.stages),
+        charges=tuple(_charge(charge) for charge in record.bill),
+        settings=tuple(_flat(record.settings)),
+    )
+
+
+def _leading(record: Record) -> list[Metric]:
+    """Return what the recipe is for, then what else stands on its own."""
+    first = [FIRST.get(record.recipe, ""), *HEADLINES.get(record.recipe, ())]
+    own = [metric.name for metric in record.metrics if not metric.label.startswith("·")]
+    known = {metric.name: metric for metric in record.metrics}
+    return [known[name] for name in dict.fromkeys([*first, *own]) if name in known][:LEADING]
+
+
+def amount(value: float, unit: Unit) -> str:
+    """Return "92.3 %", "+6.2 points", "-8.8 nats"; a minus sign is a minus sign."""
+    times, sign = (100 if unit in ("%", "points") else 1), ("+" if unit == "points" else "")
+    return f"{round(times * value, 1) + 0.0:{sign}.1f}".replace("-", "−") + f" {unit}"  # no -0.0
+
+
+def duration(seconds: float | None) -> str:
+    """Return "0.2 s", "41 s", "12 min 5 s", "3 h 20 min"; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(n: float | None) -> str:
+    """Return a number with commas; a dash where it is not known."""
+    return "–" if n is None else f"{n:,}"
+
+
+def money(paid: Paid | None) -> str:
+    """Return what was billed: "0.1234 USD", "12 calls, price unknown", "nothing"; a dash where it is not known."""
+    if paid is None:
+        return "–"
+    if not paid.calls:
+        return "nothing"
+    return f"{paid.calls:,} calls, price unknown" if paid.usd is None else f"{paid.usd:.4f} USD"
+
+
+def _line(metric: Metric) -> Line:
+    label = metric.label.removeprefix("·").strip()
+    return Line(label, metric.label != label, tuple(_cell(one, metric.unit) for one in metric.rounds))
+
+
+def _cell(one: Mapping[str, Any] | None, unit: Unit) -> Cell:
+    if one is None:
+        return Cell("–")
+    low, high = one.get("low"), one.get("high")
+    interval = "" if low is None or high is None else f"{_bare(low, unit)} to {_bare(high, unit)}"
+    return Cell(amount(one["value"], unit), interval, one.get("n"))
+
+
+def _bare(value: float, unit: Unit) -> str:
+    return amount(value, unit).rpartition(" ")[0]
+
+
+def _bars(stages: Sequence[Stage]) -> tuple[tuple[str, float], ...]:
+    timed = [(stage.name, stage.seconds) for stage in stages if stage.seconds is not None]
+    slowest = sorted(timed, key=lambda row: -row[1])[:BARS]
+    shown = tuple(row for row in timed if row in slowest)
+    rest = sum(seconds for _, seconds in timed) - sum(seconds for _, seconds in shown)
+    return (*shown, (f"{len(timed) - len(shown)} other stages", round(rest, 3))) if len(timed) > len(shown) else shown
+
+
+def _charge(charge: Charge) -> tuple[str, ...]:
+    tokens = (count(charge.prompt_tokens), count(charge.completion_tokens))
+    return (charge.role, count(charge.calls), *tokens, money(charge.now), money(charge.earlier), count(charge.free))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(cast(Mapping[str, Any], value), f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", _said(value)))
+    return rows
+
+
+def _said(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ", ".join(_said(one) for one in cast("list[object]", value)) or "none"
+        case _:
+            return str(value) or "(empty)"

@@ -1,0 +1,95 @@
+"""Which checkpoint an export is of."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from sparring.errors import RunError, SettingsError
+from sparring.export.chosen import best_round, choose
+from sparring.runs import Run
+from tests.export.conftest import Made, edit
+
+
+def test_the_last_checkpoint_is_meant_where_nobody_says_which(made: Made) -> None:
+    chosen = choose(made("star-gate"))
+    assert (chosen.model, chosen.round, chosen.last) == ("policy", 2, True)
+    assert chosen.folder.parts[-2:] == ("round-2", "checkpoint")
+
+
+def test_a_run_without_a_checkpoint_says_so_and_how_to_go_on(made: Made) -> None:
+    run = made("star-gate", until="round-1/train.jsonl")
+    with pytest.raises(RunError, match=r"has no checkpoint of its policy yet.*sparring run star-gate --out"):
+        choose(run)
+
+
+def test_half_a_checkpoint_is_none(made: Made) -> None:
+    run = made("star-gate")
+    (run.path / "round-2/checkpoint/training.json").unlink()
+    assert choose(run).round == 1
+
+
+def test_spars_policy_is_its_actor_and_its_refiner_ends_with_what_its_judgements_taught(made: Made) -> None:
+    run = made("spar")
+    assert choose(run).model == "actor"
+    shutil.copytree(run.path / "round-2/refiner", run.path / "round-2/judge")
+    assert choose(run, "refiner").folder.name == "judge"
+    assert choose(run, "refiner", 1).folder.name == "refiner"
+
+
+def test_a_model_that_the_recipe_does_not_train_is_refused(made: Made) -> None:
+    with pytest.raises(SettingsError, match="star-gate trains policy"):
+        choose(made("star-gate"), "refiner")
+
+
+def test_a_round_that_is_not_there_names_those_that_are(made: Made) -> None:
+    with pytest.raises(RunError, match="for round 7; there is 1, 2"):
+        choose(made("star-gate"), round=7)
+
+
+def test_a_round_that_trained_nothing_names_the_round_whose_model_it_went_on_with(made: Made) -> None:
+    run = made("spar", rounds=3)
+    shutil.rmtree(run.path / "round-2/actor")
+    with pytest.raises(RunError, match=r"round 2 .* trained no actor, which went on as round 1's: --round 1"):
+        choose(run, round=2)
+
+
+def test_an_adapter_of_a_run_that_trained_all_weights_is_refused(made: Made) -> None:
+    with pytest.raises(SettingsError, match=r"holds no adapter: all weights were trained.*training\.lora"):
+        choose(made("star-gate"), form="adapter")
+
+
+@pytest.mark.parametrize(
+    ("policy", "hub", "name"),
+    [
+        ("hf:Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("vllm:Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("hf:gpt2", "gpt2", "gpt2"),
+        ("hf:/home/ada/secret/model", None, "model"),
+        ("hf:../model", None, "model"),
+        ("hf:a/b/c", None, "c"),
+        ("hf:x'><script>", None, "x'><script>"),
+        ("world:concierge/policy", None, "world:concierge/policy"),
+    ],
+)
+def test_only_an_id_on_the_hub_is_a_base_that_a_stranger_finds(
+    made: Made, policy: str, hub: str | None, name: str
+) -> None:
+    run = made("star-gate")
+    edit(run.path / "run.json", lambda record: record["settings"].update(policy=policy))
+    base = choose(Run(run.path)).base
+    assert (base.hub, base.name) == (hub, name)
+
+
+def test_an_earlier_round_is_better_only_beyond_the_interval_of_the_later_one() -> None:
+    def rounds(*values: float) -> list[dict[str, object]]:
+        return [
+            {"round": t, "metrics": {"win_rate": {"value": value, "low": value - 0.02, "high": value + 0.02}}}
+            for t, value in enumerate(values)
+        ]
+
+    assert best_round(rounds(0.5, 0.9, 0.8), "star-gate", "policy", 2) == (1, "win_rate")
+    assert best_round(rounds(0.5, 0.81, 0.8), "star-gate", "policy", 2) is None
+    assert best_round(rounds(0.5, 0.9, 0.8), "star-gate", "policy", 1) is None
+    assert best_round([], "star-gate", "policy", 1) is None
