@@ -25,6 +25,7 @@ import hashlib
 import importlib
 import json
 import random
+import re
 import ssl
 import subprocess
 import threading
@@ -96,6 +97,9 @@ class Manners:
     scores: str = "prompt_logprobs"
     """Or "echo", "echo_one" (demands max_tokens >= 1), "none" (does not know what is meant), "short" (wrong count)."""
     finish: str = "stop"
+    streams: str = "yes"
+    """What becomes of a call that wants a stream. "whole": it is answered at once. "broken": its stream ends after two
+    pieces. "error": after two pieces it says that something went wrong. "slow": a piece takes 50 ms."""
     reply: Callable[[dict[str, Any], int], str] = words
     """From the body of a chat and a sample's seed to what is said."""
     score: Callable[[list[int]], list[float]] = likely
@@ -205,10 +209,37 @@ class Server:
         whole = json.dumps(answer).encode()
         if drawn < REFUSED + FAILED + DROPPED + STALLED + TRUNCATED:
             return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
+        if body.get("stream") and manners.streams != "whole":
+            return await self._stream(request, body, answer, samples)
         there = request.transport is not None and not request.transport.is_closing()
         (self.billed if there else self.late).update(samples[: manners.most_n])
         self.tokens.update({name: answer.get("usage", {}).get(name, 0) for name in self.tokens})
         return web.Response(body=whole, content_type="application/json")
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], answer: dict[str, Any], samples: list[str]
+    ) -> web.StreamResponse:
+        """Send the first choice word by word, in slices of bytes that keep to no line and no character."""
+        manners, choice = self.manners, answer["choices"][0]
+        reply = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await reply.prepare(request)
+        pieces = re.findall(r"\s*\S+|\s+$", choice["message"]["content"])
+        chunks: list[Any] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+        if manners.streams in ("broken", "error"):
+            chunks = chunks[:2] + ([{"error": {"message": "CUDA out of memory"}}] if manners.streams == "error" else [])
+        else:
+            chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": manners.finish}]})
+            counted = body.get("stream_options", {}).get("include_usage") and "usage" in answer
+            chunks += [{"choices": [], "usage": answer["usage"]}] if counted else []
+        for chunk in chunks:
+            await asyncio.sleep(0.05 if manners.streams == "slow" else 0)
+            data = f": still here\r\ndata: {json.dumps(chunk, ensure_ascii=False)}\r\n\r\n".encode()
+            for at in range(0, len(data), 7):
+                await reply.write(data[at : at + 7])
+        if manners.streams in ("yes", "slow"):
+            await reply.write(b"data: [DONE]\n\n")
+            self.billed.update(samples[:1])
+        return reply
 
     def _when(self) -> dict[str, str]:
         said = self.manners.retry_after

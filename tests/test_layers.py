@@ -15,7 +15,7 @@ import sparring
 ROOT = Path(sparring.__file__).parent
 
 LAYERS = (
-    ("types", "errors"),
+    ("types", "errors", "visible"),
     ("files", "settings", "ledger", "prices", "budget", "runs", "select"),
     ("engines", "tasks"),
     ("flow", "stages"),

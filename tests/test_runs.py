@@ -550,3 +550,13 @@ def test_a_run_killed_at_any_moment_and_rerun_ends_with_the_bytes_of_an_undistur
     assert done.returncode == 0, done.stderr
     steps, kills = done.stdout.split()
     assert int(steps) > 30 and int(kills) >= 5
+
+
+def test_a_run_of_an_earlier_version_is_told_its_prompts_by_the_same_command(tmp_path: Path) -> None:
+    with begin(tmp_path / "run") as run:
+        run.json("done.json", dict)
+        with pytest.raises(RunError, match=r"holds no prompts.*give the command that made the run once more"):
+            _ = run.prompts
+    with begin(tmp_path / "run", prompts={"ask": "Ask."}) as again:
+        assert again.prompts == {"ask": "Ask."}
+    assert Run(tmp_path / "run").prompts == {"ask": "Ask."}

@@ -230,7 +230,7 @@ class Account:
 
     def _cost(self, this: Settled, held: int) -> int:
         """Return what a call cost in the budget's unit: what was reserved where nobody knows better."""
-        if not self.budget or (this.reply is None and not this.may_be_billed):
+        if not self.budget or not held or (this.reply is None and not this.may_be_billed):
             return 0
         if self.budget.unit == "usd":
             return held if this.usd is None else _pico(this.usd)

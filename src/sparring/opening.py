@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from sparring.budget import Account, Budget
-from sparring.engines import is_remote
+from sparring.engines import is_person, is_remote
 from sparring.engines.kept import kept
 from sparring.engines.vllm import Serving
 from sparring.ledger import Ledger
@@ -17,6 +17,8 @@ log = logging.getLogger("sparring")
 
 LANDING = 120.0
 """Seconds that calls under way are given to land when a run ends before them."""
+HANGING_UP = 1.0
+"""Seconds that it may take until a person is no longer waited for."""
 
 
 class Engines:
@@ -51,7 +53,8 @@ class Engines:
         if name not in self.opened:
             engine = open_engine(name, self.serving)
             asked = self.keep == "all" and name.startswith(("hf:", "vllm:"))
-            self.opened[name] = kept(engine, self.account) if is_remote(name) or asked else engine
+            dear = is_remote(name) or is_person(name)
+            self.opened[name] = kept(engine, self.account) if dear or asked else engine
         return self.opened[name]
 
     def release(self) -> None:
@@ -73,6 +76,7 @@ class Engines:
         """Send nothing more, let what is under way land, and let go of servers and ledger."""
         if "account" in self.__dict__:
             self.account.stop()
+            self._hang_up()
             if count := self.account.under_way:
                 log.warning("waiting for %d calls under way; they are paid for (Ctrl-C leaves them)", count)
             self.account.land(LANDING)
@@ -81,6 +85,14 @@ class Engines:
         self.opened.clear()
         if "account" in self.__dict__:
             self.account.ledger.close()
+
+    def _hang_up(self) -> None:
+        """Wait for no person any longer: theirs are the only calls under way that may never end."""
+        people = [engine for name, engine in self.opened.items() if is_person(name)]
+        for person in people:
+            person.hang_up()
+        if people:
+            self.account.land(HANGING_UP)
 
     def _close(self, engine: Any) -> None:
         if close := getattr(engine, "close", None):

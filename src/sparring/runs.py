@@ -145,7 +145,7 @@ class Run(Folder):
         """Create the run, or go on with it; hold its lock until `close`, the end of its `with`, or that of the process.
 
         `free` names the settings (dotted; a name covers what is under it) that may change without touching results.
-        `prompts` are put on record, for whoever wants to speak to its models; settings hold what they are known again by.
+        `prompts` are put on record for whoever wants to speak to its models; `settings` hold what tells others apart.
         Raises RunError for a folder that is no run, a run of another recipe or other settings, a broken `run.json`, and
         a run that another process works on.
         """
@@ -178,6 +178,16 @@ class Run(Folder):
     def id(self) -> str:
         """What the ledger knows this run by, wherever its folder is moved."""
         return self.record.get("id", str(self.path.resolve()))
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The prompts by name. Raises RunError where none are on record, as in runs of earlier versions."""
+        if known := self.record.get("prompts"):
+            return dict(known)
+        raise RunError(
+            f"{self.path / 'run.json'} holds no prompts, so nobody knows how its models are spoken to: give the "
+            "command that made the run once more, which puts them there"
+        )
 
     def journal(self) -> list[Row]:
         """Return one row a stage on record: its seconds, and what its calls came to."""
@@ -231,7 +241,7 @@ class Run(Folder):
         now = _provenance()
         for line in _differences({key: self.record.get(key) for key in now}, now).values():
             log.warning("run %s goes on with other code: %s", self.path, line)
-        if changed:
+        if changed or not self.record.get("prompts"):
             self.record |= wanted
             write_whole(self.path / "run.json", lambda path: write_json(path, self.record))
 

@@ -126,6 +126,8 @@ class Training(Settings):
     """Of torch on the CPU; None leaves it to torch."""
     lora: dict[str, Any] | None = None
     """PEFT's r, alpha, dropout, target_modules; None trains every weight."""
+    report_to: tuple[Literal["trackio", "wandb", "tensorboard"], ...] = ()
+    """Trackers that are told of it, and of the rounds: ["trackio"]. They change nothing."""
 
     @field_validator("epochs")
     @classmethod

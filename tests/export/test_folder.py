@@ -123,7 +123,7 @@ def test_a_policy_that_was_measured_without_being_told_to_ask_is_not_told(made: 
 def test_a_run_without_its_prompts_on_record_says_what_to_do(made: Made, tmp_path: Path) -> None:
     run = made("star-gate")
     edit(run.path / "run.json", lambda record: record.pop("prompts"))
-    with pytest.raises(RunError, match=r"holds no prompts.*Add them there"):
+    with pytest.raises(RunError, match=r"holds no prompts.*give the command that made the run once more"):
         export(Run(run.path), tmp_path / "out")
 
 

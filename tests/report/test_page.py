@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,10 +20,10 @@ from sparring.files import read_json, write_json
 from sparring.report import browse, page
 from sparring.report.blocks import CATALOGUE, FEW, Block, OnDemand, blocks
 from sparring.report.figures import amount, count, duration, figures_of
-from sparring.report.page import build, data_folder, render, shared
+from sparring.report.page import build, data_folder, of_finished, render, shared
 from sparring.report.record import Record
-from sparring.report.visible import visible
 from sparring.runs import Run
+from sparring.visible import visible
 from tests.made_runs import MAKERS, make_spar, make_star_gate, make_tripost
 
 
@@ -346,3 +347,13 @@ def test_every_metric_has_one_curve_and_every_second_of_a_run_is_in_a_bar(tmp_pa
     assert sum(seconds for _, seconds in figures.bars) == pytest.approx(
         sum(s.seconds or 0 for s in record.stages), abs=0.01
     )
+
+
+def test_the_page_of_a_finished_run_is_written_once(tmp_path: Path) -> None:
+    run = Run(make_tripost(tmp_path / "run"))
+    made = of_finished(run)
+    first = made.stat().st_mtime_ns
+    assert of_finished(run).stat().st_mtime_ns == first
+    later = made.stat().st_mtime + 10
+    os.utime(run.path / "summary.json", (later, later))
+    assert of_finished(run).stat().st_mtime_ns > first

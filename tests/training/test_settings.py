@@ -60,7 +60,7 @@ def test_a_batch_that_cannot_be_made_up_is_refused() -> None:
 
 
 def test_a_recipes_training_settings_are_the_jobs_by_name_default_and_choice() -> None:
-    given = Training().model_dump(exclude={"launcher"})
+    given = Training().model_dump(exclude={"launcher", "report_to"})
     assert SFTSettings.read(given) == SFTSettings()
     assert given.keys() == get_type_hints(SFTSettings).keys() - {"kind"}
     for name in ("normaliser", "schedule"):
@@ -70,7 +70,7 @@ def test_a_recipes_training_settings_are_the_jobs_by_name_default_and_choice() -
 def test_settings_for_pairs_are_the_jobs_by_name_and_default_without_what_has_no_meaning() -> None:
     assert job_settings(Preference()) == DPOSettings()
     assert (DPOSettings().beta, DPOSettings().sft_weight) == (0.1, 0.1)
-    given = Preference().model_dump(exclude={"launcher", "reference", "normaliser"})
+    given = Preference().model_dump(exclude={"launcher", "report_to", "reference", "normaliser"})
     assert given.keys() == get_type_hints(DPOSettings).keys() - {"kind"}
     assert job_settings(Preference(beta=0.5, lora={"r": 4})) == DPOSettings(beta=0.5, lora=LoRASettings(r=4))
     assert isinstance(job_settings(Training()), SFTSettings)
@@ -119,6 +119,7 @@ def test_whole_epochs_stay_whole_wherever_they_are_written(given: str, kept: flo
         ("warmup_share=1", "warmup_share = 1: must be less than 1"),
         ("weight_decay=-1", "weight_decay = -1: must be greater than or equal to 0"),
         ("threads=0", "threads = 0: must be greater than or equal to 1"),
+        ('report_to=["mlflow"]', "report_to.0 = 'mlflow': must be 'trackio', 'wandb' or 'tensorboard'"),
     ],
 )
 def test_a_recipe_refuses_an_impossible_training_before_anything_runs(override: str, said: str) -> None:

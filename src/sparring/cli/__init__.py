@@ -293,7 +293,7 @@ def setup_of(recipe: str) -> type[Setup]:
 
 def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> None:
     from sparring.budget import Budget
-    from sparring.report.page import build
+    from sparring.report.page import of_finished
     from sparring.report.progress import Progress
     from sparring.report.terminal import narrator
     from sparring.tracking import Trackers
@@ -314,8 +314,7 @@ def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> No
                 listener(event)
 
         summary = setup.carry_out(kept, engines, told)
-        told({"event": "summary", **summary})
-        tell({"event": "report", "page": str(build(kept).html)})
+        told({"event": "summary", **summary, "page": str(of_finished(kept))})
 
 
 def fit_to_write(engines: Iterable[str]) -> None:

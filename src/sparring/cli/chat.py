@@ -13,7 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from sparring.chat import Event, Session, open_session
-from sparring.report.visible import visible
+from sparring.visible import visible
 
 DOES = {
     "question": "asks",

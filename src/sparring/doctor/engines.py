@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sparring.doctor.machine import SAVED, host_memory
 from sparring.doctor.plumbing import Finding, Plumbing, gigabytes
+from sparring.engines import is_person
 from sparring.engines.base import Request, Scorer
 from sparring.engines.scripted import Scripted
 from sparring.engines.weights import parameters
@@ -42,6 +43,8 @@ def _answer(plumbing: Plumbing, role: str, name: str) -> Finding:
     if not name:
         raise SettingsError("its engine is not set")
     engine = plumbing.engine(name)
+    if is_person(name):
+        return Finding(role, "ok", f"{name}: a person at this terminal, who is not asked now")
     if isinstance(engine, Scripted):
         return Finding(role, "ok", f"{name}: a rule")
     [reply] = engine.generate([Request(HELLO, Sampling(max_tokens=SHORT), role=role)])

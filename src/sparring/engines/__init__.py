@@ -16,6 +16,7 @@ FORMS = {
     "vllm": "vllm:ID (a vLLM server is started for it)",
     "http": "http://host:port/v1#model (a server that is there)",
     "world": "world:NAME/ROLE",
+    "human": "human: (a person at this terminal)",
 }
 """How engines are named, by the first word. `world:` is opened by `sparring.worlds`."""
 
@@ -30,6 +31,10 @@ def open_engine(name: str, serving: Serving | None = None) -> Any:
         from sparring.engines.http import HTTP
 
         return HTTP.from_name(name).open()
+    if is_person(name):
+        from sparring.engines.human import Human
+
+        return Human(rest)
     if not rest or kind not in ("hf", "vllm"):
         raise EngineError(f"unknown engine {name!r}; {_nearest(kind, name)}")
     try:
@@ -60,6 +65,11 @@ def trained(policy: str, checkpoint: Path) -> str:
 def is_remote(name: str) -> bool:
     """Tell whether an engine is a server that others run, whose calls may cost."""
     return name.startswith(("http:", "https:"))
+
+
+def is_person(name: str) -> bool:
+    """Tell whether an engine is a person, who costs nothing and is never asked the same twice."""
+    return name.startswith("human:")
 
 
 def without_options(name: str) -> str:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from functools import cache
 from typing import Any, TypeVar
 
-from sparring.engines.base import Permit, Request, alike, freely
+from sparring.engines.base import OnText, Permit, Request, alike, freely
 from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, LogProb
 
@@ -50,6 +50,13 @@ class Awaited:
         """Send a group as one, and return the replies that came of it: to the first so many, and at least one."""
         return await self.answer(requests, permit)
 
+    async def speak(self, request: Request, on_text: OnText, permit: Permit = freely) -> Completion | RolloutError:
+        """Return a reply, telling its words as they come: here, where they come all at once, at its end."""
+        [reply] = await self.answer([request], permit)
+        if isinstance(reply, Completion):
+            on_text(reply.text)
+        return reply
+
     async def score(self, chat: Chat, target: str, permit: Permit = freely) -> LogProb | RolloutError:
         """Return log p(target | chat), in nats."""
         raise NotImplementedError
@@ -66,6 +73,9 @@ class Awaited:
             return [by_place[at] for at in range(len(requests))]
 
         return start(gather()).result()
+
+    def stream(self, request: Request, on_text: OnText) -> Completion | RolloutError:
+        return start(self.speak(request, on_text)).result()
 
     def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
         async def gather() -> list[LogProb | RolloutError]:

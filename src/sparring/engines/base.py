@@ -53,6 +53,22 @@ class Served(Generator, Protocol):
         ...
 
 
+OnText = Callable[[str], None]
+"""Is told the words of a reply as they come, in pieces. It may raise, which breaks the reply off."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A Generator that can be listened to while it speaks."""
+
+    def stream(self, request: Request, on_text: OnText) -> Completion | RolloutError:
+        """Return what `generate` would, and tell its words as they come, in order, maybe from another thread.
+
+        The pieces together are the completion's text, as far as a tokenizer never takes back what it decoded.
+        """
+        ...
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Tells how likely given texts are."""

@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.engines import weights
-from sparring.engines.base import Request, cut, said, stopped
+from sparring.engines.base import OnText, Request, cut, said, stopped
+from sparring.engines.hearing import Hearing
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import EngineError, RolloutError
 from sparring.types import Chat, Completion, Finish, LogProb, Sampling
@@ -109,6 +110,16 @@ class HF:
             self._speak(batch)
         return [row if isinstance(row, RolloutError) else self._completion(row) for row in asked]
 
+    def stream(self, request: Request, on_text: OnText) -> Completion | RolloutError:
+        """Return what `generate` would, to the bit, and tell its words token by token."""
+        ids = self.template.prompt(request.chat)
+        if len(ids) >= self.limit:
+            return self._overflow(len(ids))
+        index = request.sample_index if request.sampling.temperature else 0
+        row = _Row(ids, request.sampling, index, self.limit, hearing=Hearing(on_text, request.sampling.stop))
+        self._speak([row])
+        return self._completion(row)
+
     def _prompts(self, chats: Sequence[Chat]) -> dict[_Said, list[int]]:
         """Return the ids of each chat, made once however many samples are drawn from it."""
         unlike = {said(chat): chat for chat in chats}
@@ -133,6 +144,8 @@ class HF:
                 row.hear(token, self.ends, nats)
                 if row.sampling.stop and not row.ended and stopped(self._text(row), row.sampling.stop) is not None:
                     row.ended, row.finish = True, "stop"
+                if row.hearing:
+                    row.hearing.so_far(self._text(row), row.ended)
             speaking = [at for at, row in enumerate(rows) if not row.ended]
             if not speaking:
                 return
@@ -249,6 +262,8 @@ class _Row:
     sampling: Sampling
     sample_index: int
     limit: int
+    hearing: Hearing | None = None
+    """Who listens while it is continued."""
     said: list[int] = field(default_factory=lambda: list[int]())
     count: int = 0
     nats: float = 0.0

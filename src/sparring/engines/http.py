@@ -23,10 +23,12 @@ from weakref import finalize
 
 from sparring.engines import awaited
 from sparring.engines.awaited import Awaited
-from sparring.engines.base import Permit, Request, cut, freely
+from sparring.engines.base import OnText, Permit, Request, cut, freely
 from sparring.engines.door import Door, checked_url, number, options_of
+from sparring.engines.hearing import Hearing
 from sparring.engines.pool import Endpoint, Pool, jitter
 from sparring.engines.replies import completions, copied, log_probs, summed
+from sparring.engines.sse import STREAM
 from sparring.engines.wire import Gone, Key, Refused, Rejected, Stumbled, Unanswered, Wire, final, key_of
 from sparring.errors import EngineError, RolloutError
 from sparring.ledger import canonical
@@ -70,6 +72,8 @@ class Turn:
     """It was sent before: others may wait for what it holds, so it waits behind none of them."""
     reason: str = ""
     """Why its last sending came to nothing though it may have been billed."""
+    hearing: Hearing | None = None
+    """Who is told its words as they come."""
 
 
 class HTTP(Awaited):
@@ -224,6 +228,19 @@ class HTTP(Awaited):
             return await self._ask(first, len(requests), permit)
         return await self._samples(first, first.sample_index, len(requests), self._turn(first.chat, permit))
 
+    async def speak(self, request: Request, on_text: OnText, permit: Permit = freely) -> Completion | RolloutError:
+        """Return a reply, telling its words as they come where the server streams, else at its end.
+
+        What breaks off once words were told is not asked for again: it comes to `wire.Unanswered`.
+        """
+        hearing = Hearing(on_text, request.sampling.stop)
+        index = request.sample_index if request.sampling.temperature else 0
+        turn = replace(self._turn(request.chat, permit), hearing=hearing)
+        [reply] = await self._samples(request, index, 1, turn)
+        if isinstance(reply, Completion):
+            hearing.so_far(reply.text, ended=True)
+        return reply
+
     def _turn(self, chat: Chat, permit: Permit) -> Turn:
         affinity = _digest([message for message in chat[:2] if message["role"] != "assistant"])
         return Turn(self.pool.ticket(), affinity, permit)
@@ -233,6 +250,8 @@ class HTTP(Awaited):
         while True:
             count = count if self._does_n else 1
             body = self._body(first.chat, first.sampling, index, count)
+            if turn.hearing:
+                body |= {name: value for name, value in STREAM.items() if name not in self._unknown}
             try:
                 reply = await self._call(self.chats, body, turn)
             except RolloutError as error:
@@ -276,7 +295,7 @@ class HTTP(Awaited):
         if "n" in body and (rejected.names("n") or "n=" in rejected.told.message.replace(" ", "")):
             self._does_n = False
             return True
-        for name in ("seed", "top_p") if body.get("top_p") == 1 else ("seed",):
+        for name in ("seed", *STREAM, "top_p") if body.get("top_p") == 1 else ("seed", *STREAM):
             if name in body and rejected.names(name):
                 log.warning("%s takes no %r: it is left out", rejected.url, name)
                 self._unknown.add(name)
@@ -335,7 +354,7 @@ class HTTP(Awaited):
                 await self.pool.ask(endpoint, turn.permit, turn.reason)
                 sent, turn.sent, turn.reason = self.pool.now(), True, ""
                 try:
-                    reply = await self._wire.post(endpoint.url, path, data, self.deadline)
+                    reply = await self._wire.post(endpoint.url, path, data, self.deadline, turn.hearing)
                 except Refused as refused:
                     self._slow(endpoint, sent, refused)
                     continue
@@ -349,6 +368,8 @@ class HTTP(Awaited):
                     self.pool.answered(endpoint)
                     return reply
             tries += 1
+            if turn.hearing and turn.hearing.told:  # another try would say other words after these
+                raise Unanswered("server error", stumble.detail)
             if tries == TRIES:
                 error = Unanswered if stumble.may_be_billed else RolloutError
                 raise error("server error", f"{stumble.detail} (tried {TRIES} times)")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any, TypeVar, cast
 
-from sparring.budget import Account, Amount, Price, most, price_of
+from sparring.budget import FREE, Account, Amount, Price, most, price_of
 from sparring.engines.awaited import Awaited
-from sparring.engines.base import Generator, Permit, Request, Scorer, Served, freely
+from sparring.engines.base import Generator, OnText, Permit, Request, Scorer, Served, freely
 from sparring.engines.wire import Unanswered
 from sparring.errors import RolloutError, SparringError
 from sparring.ledger import Settled, Wanted
@@ -69,6 +70,11 @@ class _Over:
 
     engine: Any
 
+    def hang_up(self) -> None:
+        """Wait for a person no longer, if that is who is under it."""
+        if hang_up := getattr(self.engine, "hang_up", None):
+            hang_up()
+
     def close(self) -> None:
         if close := getattr(self.engine, "close", None):
             close()
@@ -98,8 +104,10 @@ class KeptServer(_Over, Awaited):
         self.engine, self.account, self.identity, self.rounding = engine, account, engine.identity, engine.rounding
         self.batch_size = engine.batch_size
         model = self.identity.partition(" (")[0]  # a price is not of the weights behind a name
-        account.check_price(model)
-        self.price = price_of(model)
+        self.is_free: bool = getattr(engine, "is_free", False)
+        if not self.is_free:
+            account.check_price(model)
+        self.price = None if self.is_free else price_of(model)
         self.asking: dict[Same, asyncio.Future[Any]] = {}
         """What is under way: the same call is not made twice."""
 
@@ -114,6 +122,23 @@ class KeptServer(_Over, Awaited):
             return [[places[at] for at in group] for group in self.apart([requests[at] for at in places])]
 
         return await self._once([completion_wanted(self.identity, request) for request in requests], apart, pay)
+
+    async def speak(self, request: Request, on_text: OnText, permit: Permit = freely) -> Completion | RolloutError:
+        """Return a reply, telling its words as they come; one that is on file, or under way already, at once."""
+        heard = False
+
+        def hear(text: str) -> None:
+            nonlocal heard
+            heard = True
+            on_text(text)
+
+        async def pay(places: Sequence[int], permit: Permit) -> list[Completion | RolloutError]:
+            return [await self.engine.speak(request, hear, permit)]
+
+        [reply] = await self._once([completion_wanted(self.identity, request)], lambda places: [[*places]], pay)
+        if isinstance(reply, Completion) and not heard:
+            on_text(reply.text)
+        return reply
 
     async def score(self, chat: Chat, target: str, permit: Permit = freely) -> LogProb | RolloutError:
         async def pay(places: Sequence[int], permit: Permit) -> list[LogProb | RolloutError]:
@@ -158,7 +183,7 @@ class KeptServer(_Over, Awaited):
                 if reason:
                     lost, rows = rows, []
                     await self.account.end([(row, Settled(None, reason, may_be_billed=True)) for row in lost])
-                rows = rows or await self.account.begin(wanted, reserved(wanted, self.price))
+                rows = rows or await self.account.begin(wanted, self._reserved(wanted))
 
         async def asked() -> list[Reply | RolloutError]:
             try:
@@ -172,7 +197,7 @@ class KeptServer(_Over, Awaited):
         try:
             replies = await asked()
             if rows:  # else nothing was sent: it would not have fit
-                ended = [settled(reply, self.price) for reply in replies]
+                ended = [self._settled(reply) for reply in replies]
                 fewer = Settled(None, f"{len(replies)} samples came of {len(wanted)} that were asked for")
                 ended += [fewer] * (len(wanted) - len(replies))
                 await self.account.end(list(zip(rows, ended, strict=True)))
@@ -185,6 +210,13 @@ class KeptServer(_Over, Awaited):
         for call, reply in zip(wanted, replies, strict=False):
             self.asking.pop(same(call)).set_result(reply)
         return places[len(replies) :]
+
+    def _reserved(self, wanted: Sequence[Wanted]) -> list[Amount]:
+        return [FREE] * len(wanted) if self.is_free else reserved(wanted, self.price)
+
+    def _settled(self, reply: Completion | LogProb | RolloutError) -> Settled:
+        ended = settled(reply, self.price)
+        return replace(ended, usd=0.0, may_be_billed=False) if self.is_free else ended
 
 
 class KeptLocal(_Over):

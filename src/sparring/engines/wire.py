@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from sparring.engines.hearing import Hearing
+from sparring.engines.sse import END, KIND, Said, events
 from sparring.errors import EngineError, RolloutError, ServerError
 
 PROVIDERS = {
@@ -200,11 +202,34 @@ class Wire:
             headers={"User-Agent": "sparring"},
         )
 
-    async def post(self, url: str, path: str, data: bytes, deadline: float) -> dict[str, Any]:
-        """Send a call, and return its answer. Raises Refused, Gone, Stumbled, Rejected, or what ends the run."""
+    async def post(
+        self, url: str, path: str, data: bytes, deadline: float, hearing: Hearing | None = None
+    ) -> dict[str, Any]:
+        """Send a call, and return its answer. Raises Refused, Gone, Stumbled, Rejected, or what ends the run.
+
+        Where the answer comes as a stream, `hearing` is told its words; the answer is the one that it would be at once.
+        """
         once = hashlib.sha256(path.encode() + data).hexdigest()
         headers = {"Content-Type": "application/json", "Idempotency-Key": once}
-        status, got, raw = await self._exchange("POST", url, path, headers, data, deadline)
+        async with self._answering("POST", url, path, headers, data, deadline) as got:
+            if hearing and got.status == 200 and got.content_type == KIND:
+                return await self._listen(url + path, got.content.iter_any(), Said(hearing))
+            status, raw = got.status, await got.read()
+        return self._answer(url, path, status, got.headers, raw)
+
+    async def _listen(self, where: str, chunks: AsyncIterable[bytes], said: Said) -> dict[str, Any]:
+        """Hear a stream to its end. Raises Stumbled where it breaks off: what was said till then may be billed."""
+        async for data in events(chunks):
+            said.take(data)
+            if data.strip() == END:
+                break
+        if said.error:
+            raise Stumbled(f"{where}: {self.told(json.dumps({'error': said.error}).encode()).message}", True)
+        if not said.done:
+            raise Stumbled(f"{where}: the stream broke off", may_be_billed=True)
+        return said.answer
+
+    def _answer(self, url: str, path: str, status: int, got: Mapping[str, str], raw: bytes) -> dict[str, Any]:
         body = _json(raw)
         if status == 200 and isinstance(body, dict) and not cast("dict[str, Any]", body).get("error"):
             return cast("dict[str, Any]", body)
@@ -218,12 +243,15 @@ class Wire:
 
     async def get(self, url: str, path: str, deadline: float) -> tuple[int, Any, bytes]:
         """Return status, what the JSON says (None where it is none) and the bytes. Raises Gone or Stumbled."""
-        status, _, raw = await self._exchange("GET", url, path, {}, None, deadline)
-        return status, _json(raw), raw
+        async with self._answering("GET", url, path, {}, None, deadline) as got:
+            raw = await got.read()
+        return got.status, _json(raw), raw
 
-    async def _exchange(
+    @asynccontextmanager
+    async def _answering(
         self, method: str, url: str, path: str, headers: dict[str, str], data: bytes | None, deadline: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Yield an answer that is to be read within; what goes wrong until then is told in our words."""
         key = self.keys[url]
         if key:
             headers["Authorization"] = key.header()
@@ -232,7 +260,7 @@ class Wire:
                 within(deadline),
                 self.session.request(method, url + path, data=data, headers=headers, allow_redirects=False) as got,
             ):
-                return got.status, got.headers, await got.read()
+                yield got
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Gone(self.clean(unreachable(error))) from None
         except TimeoutError:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparring import __version__
-from sparring.errors import RunError
 from sparring.export.chosen import Chosen, Form
 from sparring.files import Row
 
@@ -59,14 +58,8 @@ def speech(chosen: Chosen, form: Form = "merged") -> Row:
 
 def prompts_of(chosen: Chosen) -> dict[str, str]:
     """Return the prompts that the model meets. Raises RunError where the run does not have them on record."""
-    known: Mapping[str, str] = chosen.run.record.get("prompts") or {}
-    found = {name: known[name] for name in SAID[chosen.recipe] if name in known}
-    if not found:
-        raise RunError(
-            f"{chosen.run.path / 'run.json'} holds no prompts: an earlier version made it, and how to speak to its "
-            'model is not known. Add them there as "prompts": {"ask": "...", ...}, or run it anew'
-        )
-    return found
+    known = chosen.run.prompts
+    return {name: known[name] for name in SAID[chosen.recipe] if name in known}
 
 
 def instructions(chosen: Chosen, prompts: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sparring.report.visible import visible
+from sparring.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -24,8 +24,8 @@ from sparring.report.blocks import CATALOGUE, Block, blocks
 from sparring.report.figures import count, duration, figures_of
 from sparring.report.record import Record
 from sparring.report.topology import STYLE
-from sparring.report.visible import visible
 from sparring.runs import Run
+from sparring.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -74,6 +74,14 @@ def build(run: Run, out: Path | None = None) -> Built:
     _write(out, render(Record.read(run), [(block.name, _text(block)) for block in inside], beside=beside))
     _clear(folder, keep={path.name for path in data})
     return Built(out, tuple(data), sum(group.n for group in groups), time.monotonic() - started)
+
+
+def of_finished(run: Run) -> Path:
+    """Return the page of a run that has its summary, written anew where it is older than that, or not there."""
+    page, summary = run.path / "report.html", run.path / "summary.json"
+    if not page.exists() or page.stat().st_mtime < summary.stat().st_mtime:
+        build(run)
+    return page
 
 
 def render(record: Record, inside: Iterable[tuple[str, str]] = (), *, beside: str = "", live: bool = False) -> str:

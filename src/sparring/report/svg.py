@@ -15,7 +15,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from sparring.report.visible import visible
+from sparring.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -83,10 +83,6 @@ class _Drawn:
             self.console.print(f"[bold]round {event['round']}[/]  {self.report.line(event['metrics'])}")
         elif kind == "summary":
             show_summary(self.console, event, self.out)
-        elif kind == "report":
-            self.console.print(
-                f"{escape(event['page'])} shows all of it; so does sparring view {escape(str(self.out))}"
-            )
 
     def _bar(self, stage: str, done: int, of: int, ended: bool) -> None:
         if ended:
@@ -108,6 +104,8 @@ def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> Non
     for line in bill(summary):
         console.print(line)
     console.print(f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds {report.holds}.")
+    if "page" in summary:
+        console.print(f"{escape(summary['page'])} shows it all, in any browser.")
 
 
 def bill(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ is under way at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -153,6 +153,12 @@ class Search:
 
 
 PUBLISHED = Search()
+Watch = Callable[[Node], None]
+"""Is told of a node when it is made, and again where fresh votes changed it."""
+
+
+def unwatched(node: Node) -> None:
+    """Let a tree grow in the dark."""
 
 
 def search(
@@ -163,18 +169,20 @@ def search(
     judge: Judge,
     how: Search = PUBLISHED,
     judgement: Judgement | None = None,
+    watch: Watch = unwatched,
 ) -> Flow[Tree]:
     """Refine `response` until a refinement passes, or the shape or budget of the tree is used up.
 
     `judgement` is the root's, where it is known; otherwise the root is judged first. Raises RolloutError where it has
-    no value, or no critique. A refinement that fails is counted in the tree's `dropped`.
+    no value, or no critique. A refinement that fails is counted in the tree's `dropped`. `watch` sees the tree grow.
     """
     if judgement is None:
         judgement = yield from judge(prompt, response)
     if judgement.critique is None:
         reasons = Counter(vote.reason for vote in judgement.votes if vote.verdict is None)
         raise RolloutError("root could not be judged", ", ".join(f"{n} x {reason}" for reason, n in reasons.items()))
-    growth = _Growth(prompt, refiner, judge, how, [Node(0, None, 0, response, judgement)])
+    growth = _Growth(prompt, refiner, judge, how, watch)
+    growth.add(Node(0, None, 0, response, judgement))
     yield from growth.grow()
     dropped = dict(sorted(growth.dropped.items()))
     return Tree(id, prompt, (*growth.nodes,), growth.accepted, growth.confirmed, dropped)
@@ -188,7 +196,8 @@ class _Growth:
     refiner: Refiner
     judge: Judge
     how: Search
-    nodes: list[Node]
+    watch: Watch
+    nodes: list[Node] = field(default_factory=lambda: list[Node]())
     accepted: int | None = None
     confirmed: Judgement | None = None
     dropped: Counter[str] = field(default_factory=lambda: Counter[str]())
@@ -261,8 +270,12 @@ class _Growth:
             self.dropped["duplicate" if words in self.met else "unscored"] += 1
             return None
         self.met.add(words)
-        self.nodes.append(Node(len(self.nodes), parent.id, parent.depth + 1, response, judgement, refinement))
-        return self.nodes[-1]
+        return self.add(Node(len(self.nodes), parent.id, parent.depth + 1, response, judgement, refinement))
+
+    def add(self, node: Node) -> Node:
+        self.nodes.append(node)
+        self.watch(node)
+        return node
 
     def accepts(self, nodes: Sequence[Node]) -> Flow[bool]:
         """Accept the best of the nodes that passes, the first of equals; say whether one did.
@@ -276,6 +289,7 @@ class _Growth:
                 fresh = yield from self.judge(self.prompt, node.response, MOST_VOTES, self.how.confirm)
                 if not fresh.majority:
                     self.nodes[node.id] = replace(node, judgement=node.judgement.joined(fresh))
+                    self.watch(self.nodes[node.id])
                     continue
                 self.confirmed = fresh
             self.accepted = node.id

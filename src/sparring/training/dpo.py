@@ -32,14 +32,14 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 from sparring.engines.hf import open_model
 from sparring.errors import TrainingError
 from sparring.training.rows import EncodedPair, encode_pair, held_out, whole
-from sparring.training.settings import DPOSettings
+from sparring.training.settings import DPOSettings, Tracking
 from sparring.training.shared import (
     Emit,
-    Progress,
     adapter_config,
     arguments,
     carry_out,
     check_context,
+    followers,
     opened,
     report,
     save,
@@ -162,6 +162,7 @@ def prefer(
     settings: DPOSettings,
     emit: Emit,
     reference: str = "",
+    tracking: Tracking | None = None,
 ) -> dict[str, Any]:
     """Train `model_id` on `pairs` and write a checkpoint into `folder`; return the report that goes with it.
 
@@ -186,8 +187,8 @@ def prefer(
         tokenizer,
         held,
         train_dataset=_dataset(train),
-        args=arguments(DPOConfig, folder, seed, settings, steps_of(train, settings), bool(held), **own),
-        callbacks=[Progress(emit)],
+        args=arguments(DPOConfig, folder, seed, settings, steps_of(train, settings), bool(held), tracking, **own),
+        callbacks=followers(emit, tracking),
     )
     sample = trainer.train_dataset.select(range(min(SAMPLE, len(train))))
     before = trainer.change(sample) if anchor else {"chosen": 0.0, "rejected": 0.0, "positive": 0.0}

@@ -26,7 +26,7 @@ from typing import Any, TextIO, cast
 from sparring.errors import DataError, SettingsError, SparringError, TrainingError
 from sparring.files import rename_whole
 from sparring.training.examples import read_examples, read_pairs
-from sparring.training.settings import KINDS, DPOSettings, SFTSettings, TrainingSettings
+from sparring.training.settings import KINDS, DPOSettings, SFTSettings, Tracking, TrainingSettings
 
 OnLog = Callable[[dict[str, Any]], None]
 ATTACHED = "--attached"
@@ -53,6 +53,8 @@ class Job:
     """Their class tells how to train."""
     reference: str = ""
     """For `dpo`: the model that it is anchored to, a folder or an id; empty is `model` as it was."""
+    tracking: Tracking | None = None
+    """Where it is logged besides; another tracking is the same job."""
 
     def __post_init__(self) -> None:
         if self.reference and not isinstance(self.settings, DPOSettings):
@@ -78,7 +80,9 @@ class Job:
                 raise SettingsError(f"{path}: kind = {kind!r}, but it must be one of {', '.join(KINDS)}")
             settings = KINDS[kind].read(values.pop("settings", {}))
             rows, out = Path(values.pop("rows")), Path(values.pop("out"))
-            return cls(rows=rows, out=out, settings=settings, **values)
+            told = values.pop("tracking", None)
+            tracking = Tracking.read(told) if told else None
+            return cls(rows=rows, out=out, settings=settings, tracking=tracking, **values)
         except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise SettingsError(f"{path} does not describe a training job: {error!r}") from error
 
@@ -145,9 +149,9 @@ def run_job(job: Job, launcher: Sequence[str] = (), on_log: OnLog | None = None)
     """Run the job in a process of its own and return its checkpoint.
 
     `launcher` stands where `python` would: `("accelerate", "launch", "--num_processes", "8")`. `on_log` is given
-    {"lengths": ...} before training and {"step", "of", "loss"} as it goes. What the process wrote is kept in
-    CHECKPOINT.log. Raises TrainingError with the reason, or with the last lines, where it ends badly. The process never
-    outlives this one.
+    {"lengths": ...} before training, {"step", "of", "loss"} as it goes, and {"tracker", "failed"} for a tracker that
+    came to nothing. What the process wrote is kept in CHECKPOINT.log. Raises TrainingError with the reason, or with the
+    last lines, where it ends badly. The process never outlives this one.
     """
     if job.is_done():
         return job.out
@@ -229,14 +233,20 @@ def _train(job: Job, rows: list[Any], emit: OnLog) -> dict[str, Any]:
     if isinstance(job.settings, DPOSettings):
         from sparring.training.dpo import prefer
 
-        return prefer(job.model, rows, job.partial, job.seed, job.settings, emit, job.reference)
+        return prefer(job.model, rows, job.partial, job.seed, job.settings, emit, job.reference, job.tracking)
     from sparring.training.sft import fine_tune
 
-    return fine_tune(job.model, rows, job.partial, job.seed, cast("SFTSettings", job.settings), emit)
+    settings = cast("SFTSettings", job.settings)
+    return fine_tune(job.model, rows, job.partial, job.seed, settings, emit, job.tracking)
 
 
 def _set_environment(job: Job) -> None:
-    if all(_is_folder(name) for name in (job.model, job.reference) if name):
+    if job.tracking:
+        Path(job.tracking.folder).mkdir(parents=True, exist_ok=True)
+        for name, value in job.tracking.environment().items():
+            os.environ.setdefault(name, value)
+    to_the_hub = job.tracking and "TRACKIO_SPACE_ID" in os.environ  # where trackio then keeps its runs
+    if all(_is_folder(name) for name in (job.model, job.reference) if name) and not to_the_hub:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

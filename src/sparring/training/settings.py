@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -16,6 +17,62 @@ from sparring.errors import SettingsError
 
 Normaliser = Literal["weights", "tokens"]
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup"]
+
+
+PROJECT = "sparring"
+"""Of the trackers: all runs are logged to it."""
+QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_CONSOLE": "off",
+    "WANDB_SILENT": "true",
+}
+"""Environment in which trackers do not report on their user, nor talk to the terminal; unset, they would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where a training is logged while it goes on. It decides nothing of the weights."""
+
+    report_to: tuple[str, ...]
+    """The Trainer's own: `trackio`, `wandb`, `tensorboard`."""
+    name: str
+    """What the trackers know the Sparring run by."""
+    stage: str
+    """The checkpoint's path in that run: round-1/checkpoint."""
+    folder: str
+    """For what trackers keep in files: an absolute path."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Return what a JSON object holds."""
+        return cls(tuple(values["report_to"]), values["name"], values["stage"], values["folder"])
+
+    def environment(self) -> dict[str, str]:
+        """Return what the Trainer's callbacks read from the environment, under what the user has set there."""
+        return {
+            **QUIET,
+            "TENSORBOARD_LOGGING_DIR": f"{self.folder}/{self.stage}",
+            "WANDB_PROJECT": PROJECT,
+            "WANDB_DIR": self.folder,
+            "WANDB_RUN_GROUP": self.name,
+            "WANDB_JOB_TYPE": self.stage,
+        }
+
+
+def failures_of(tracker: str) -> tuple[type[Exception], ...]:
+    """Return what a tracker raises where it cannot log: its files, server or user are at fault, and not our code."""
+    own: list[type[Exception]] = []
+    if tracker == "wandb":
+        from wandb.errors import Error
+
+        own.append(Error)
+    if tracker == "trackio":
+        from httpx import HTTPError
+
+        own.append(HTTPError)
+    return (OSError, RuntimeError, ValueError, sqlite3.Error, *own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ from transformers import Trainer, TrainingArguments
 
 from sparring.training.examples import numbers
 from sparring.training.rows import Row, cut, encode, held_out
-from sparring.training.settings import LoRASettings, SFTSettings
+from sparring.training.settings import LoRASettings, SFTSettings, Tracking
 from sparring.training.shared import (
     Emit,
-    Progress,
     adapter_config,
     arguments,
     carry_out,
     check_context,
+    followers,
     opened,
     report,
     save,
@@ -101,7 +101,13 @@ class WeightedTrainer(Trainer):
 
 
 def fine_tune(
-    model_id: str, examples: Sequence[Example], folder: Path, seed: int, settings: SFTSettings, emit: Emit
+    model_id: str,
+    examples: Sequence[Example],
+    folder: Path,
+    seed: int,
+    settings: SFTSettings,
+    emit: Emit,
+    tracking: Tracking | None = None,
 ) -> dict[str, Any]:
     """Train `model_id` on `examples` and write a checkpoint into `folder`; return the report that goes with it.
 
@@ -122,8 +128,8 @@ def fine_tune(
         held,
         model=_adapted(model, settings.lora, seed),
         train_dataset=train,
-        args=arguments(TrainingArguments, folder, seed, settings, steps_of(train, settings), bool(held)),
-        callbacks=[Progress(emit)],
+        args=arguments(TrainingArguments, folder, seed, settings, steps_of(train, settings), bool(held), tracking),
+        callbacks=followers(emit, tracking),
     )
     seconds = carry_out(trainer, settings)
     longest = [max(row.tokens for row in each) for each in encoded]

@@ -11,12 +11,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 
 from sparring.engines.hf import open_model
@@ -24,7 +26,7 @@ from sparring.engines.template import Template, end_tokens
 from sparring.errors import TrainingError
 from sparring.training.canary import Canary, write_canary
 from sparring.training.rows import LengthReport
-from sparring.training.settings import LoRASettings, TrainingSettings
+from sparring.training.settings import PROJECT, LoRASettings, Tracking, TrainingSettings, failures_of
 from sparring.types import Chat
 
 Emit = Callable[[dict[str, Any]], None]
@@ -42,6 +44,49 @@ class Counted(Protocol):
     def tokens(self) -> int: ...
 
 
+class Reporting(TrainerCallback):
+    """The Trainer's own trackers, which may fail without failing the training."""
+
+    def __init__(self, trackers: Sequence[str], emit: Emit):
+        self.emit = emit
+        self.open: dict[str, TrainerCallback] = {}
+        for name in trackers:
+            self._try(name, partial(self._open, name))
+
+    def _open(self, name: str) -> None:
+        (kind,) = get_reporting_integration_callbacks([name])
+        self.open[name] = kind()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self._pass("on_train_begin", args, state, control, **rest)
+
+    def on_log(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self._pass("on_log", args, state, control, **rest)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self._pass("on_train_end", args, state, control, **rest)
+        if "wandb" in self.open:
+            self._try("wandb", _end_of_wandb)
+
+    def _pass(self, moment: str, *told: Any, **rest: Any) -> None:
+        for name, callback in list(self.open.items()):
+            self._try(name, partial(getattr(callback, moment), *told, **rest))
+
+    def _try(self, name: str, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except failures_of(name) as error:
+            self.open.pop(name, None)
+            self.emit({"tracker": name, "failed": str(error) or repr(error)})
+
+
+def _end_of_wandb() -> None:
+    """End the run, which the Trainer leaves open; the service that keeps it may be that of the process that waits."""
+    import wandb
+
+    wandb.finish()
+
+
 class Progress(TrainerCallback):
     """Hands each logged loss on, from the first process only."""
 
@@ -54,6 +99,11 @@ class Progress(TrainerCallback):
             found = {new: logs[old] for old, new in names.items() if old in logs}
             if found:
                 self.emit({"step": state.global_step, "of": state.max_steps, **found})
+
+
+def followers(emit: Emit, tracking: Tracking | None) -> list[TrainerCallback]:
+    """Return who is told of a training as it goes: the process that waits for it, and the trackers."""
+    return [Progress(emit), *([Reporting(tracking.report_to, emit)] if tracking else [])]
 
 
 def opened(model_id: str, rows: Sequence[object], settings: TrainingSettings) -> tuple[Any, Any, Template]:
@@ -95,7 +145,14 @@ def steps_of(train: Sequence[Counted], settings: TrainingSettings) -> int:
 
 
 def arguments(
-    kind: type[A], folder: Path, seed: int, settings: TrainingSettings, steps: int, validated: bool, **more: Any
+    kind: type[A],
+    folder: Path,
+    seed: int,
+    settings: TrainingSettings,
+    steps: int,
+    validated: bool,
+    tracking: Tracking | None = None,
+    **more: Any,
 ) -> A:
     """Return the Trainer's settings, of its own `kind`; `more` are those that only this kind has."""
     micro, accumulation = settings.accumulation(int(os.environ.get("WORLD_SIZE", "1")))
@@ -118,7 +175,9 @@ def arguments(
         save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=[],
+        report_to=[],  # `followers` are told
+        run_name=tracking.name if tracking else None,
+        project=PROJECT,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),

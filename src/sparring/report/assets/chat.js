@@ -5,8 +5,8 @@
   const root = document.documentElement;
   const at = (id) => document.getElementById(id);
   const PAGE = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const BUTTONS = { "/answer": "Answer now", "/compare": "Compare with m_0", "/example": "Example", "/new": "Begin anew", "/help": "Help" };
-  const VERDICTS = { correct: "nothing is wrong", wrong: "wrong", unreadable: "cannot be read" };
+  const BUTTONS = { __proto__: null, "/answer": "Answer now", "/compare": "Compare with m_0", "/example": "Example", "/new": "Begin anew", "/help": "Help" };
+  const VERDICTS = { __proto__: null, correct: "nothing is wrong", wrong: "wrong", unreadable: "cannot be read" };
   const OTHERS = new Set(["m_0", "judge", "refiner"]);
   let turn = null, wanted = "";
 
@@ -149,6 +149,7 @@
   }
 
   const HEARD = {
+    __proto__: null,
     opening: () => { turn.opening = put(lane(), el("p.note-line", {}, "Opening the model …")); },
     open: opened, delta, message, node, note,
     turn: (event) => { turn.ended = true; at("chat-hint").textContent = shown(event.hint); },

@@ -2,7 +2,7 @@
 
 What a model wrote may hold a right-to-left override that makes a name read backwards, a null byte, a zero-width space.
 In a page or a terminal each is shown as what it is: `␀` for a control character, `⟮RLO⟯` for a direction. Line feeds
-and tabs stay. `assets/page.js` does the same for what is drawn in the browser.
+and tabs stay. `report/assets/page.js` does the same for what is drawn in the browser.
 """
 
 from __future__ import annotations
