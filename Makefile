@@ -56,7 +56,7 @@ format: install ## Format and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: install vllm ## Measure engines, scorer, driver, ledger, servers and start-up
+bench: install vllm ## Measure engines, scorer, driver, ledger, servers, reports and start-up
 	$(BIN)/python -m bench $(ARGS)
 
 docs: install ## Build the documentation into docs/_build

@@ -15,7 +15,19 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-BENCHMARKS = ("startup", "driver", "rollouts", "scoring", "ledger", "servers", "search", "votes", "verifiers", "vllm")
+BENCHMARKS = (
+    "startup",
+    "driver",
+    "rollouts",
+    "scoring",
+    "ledger",
+    "servers",
+    "search",
+    "votes",
+    "verifiers",
+    "report",
+    "vllm",
+)
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 
