@@ -48,14 +48,16 @@ class Screen:
         os.write(self.terminal, f"{text}\n".encode())
 
     def press(self, key: str) -> None:
-        """Press Control and a letter."""
+        """Press Control and a letter. D only at a prompt: between two, readline has the terminal keep it for itself."""
         os.write(self.terminal, bytes([ord(key.upper()) - 64]))
 
     def end(self, within: float = 60.0) -> int:
-        """Wait until the program has ended; return its exit status."""
-        end = time.monotonic() + within
+        """Wait until the program has let go of the terminal and ended; return its exit status."""
+        end, read = time.monotonic() + within, len(self.raw)
         while self._more(end - time.monotonic()):
             pass
+        if time.monotonic() >= end:
+            raise AssertionError(f"it has not ended in {within:.0f} s; since then it showed {self.raw[read:]!r}")
         if self.status is None:
             _, status = os.waitpid(self.pid, 0)
             self.status = os.waitstatus_to_exitcode(status)

@@ -99,7 +99,8 @@ class Manners:
     finish: str = "stop"
     streams: str = "yes"
     """What becomes of a call that wants a stream. "whole": it is answered at once. "broken": its stream ends after two
-    pieces. "error": after two pieces it says that something went wrong. "slow": a piece takes 50 ms."""
+    pieces. "error": after two pieces it says that something went wrong. "slow": a piece takes 50 ms.
+    "silent": no piece ever comes."""
     reply: Callable[[dict[str, Any], int], str] = words
     """From the body of a chat and a sample's seed to what is said."""
     score: Callable[[list[int]], list[float]] = likely
@@ -223,6 +224,8 @@ class Server:
         manners, choice = self.manners, answer["choices"][0]
         reply = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await reply.prepare(request)
+        while manners.streams == "silent" and request.transport and not request.transport.is_closing():
+            await asyncio.sleep(0.02)
         pieces = re.findall(r"\s*\S+|\s+$", choice["message"]["content"])
         chunks: list[Any] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
         if manners.streams in ("broken", "error"):

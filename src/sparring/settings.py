@@ -67,8 +67,8 @@ class Player(Voice):
     """A role other than the policy's."""
 
     engine: str = ""
-    """`base` for m_0, hf:ID, vllm:ID, world:NAME/ROLE, or a server: https://host/v1#model. It must be named: m_0 is
-    nobody's judge unless you say so."""
+    """`base` for m_0, hf:ID, vllm:ID, world:NAME/ROLE, human:NAME, or a server: https://host/v1#model. It must be
+    named: m_0 is nobody's judge unless you say so."""
 
 
 class Serving(Settings):
@@ -83,6 +83,7 @@ class Serving(Settings):
     startup: float = Field(default=600, gt=0)
     """Seconds it may take until it answers."""
     max_lora_rank: int = Field(default=16, ge=1)
+    """Largest rank of an adapter that it loads; a training's `lora` with a larger r raises it."""
     concurrency: int = Field(default=256, ge=1)
     """Most calls under way at once."""
     stay: bool = False
@@ -93,6 +94,7 @@ class Training(Settings):
     """Of the policy, each round. Names and defaults are `training.sft.SFTSettings`'."""
 
     learning_rate: float = Field(default=2e-5, gt=0)
+    """AdamW's, at its highest."""
     epochs: float = Field(default=1, gt=0, allow_inf_nan=False)
     """Passes over the rows; 0.5 is half of one."""
     tokens: int | None = Field(default=None, ge=1)

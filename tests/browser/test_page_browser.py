@@ -88,6 +88,15 @@ def test_titles_are_searched_at_once_and_all_text_when_asked(star: Path, tab: Ta
     assert int((found.inner_text()).split(" of ")[0].replace(",", "")) > sum(word in t for t in titles)
 
 
+def test_all_text_is_what_is_shown_and_not_how_it_is_kept(star: Path, tab: Tabs) -> None:
+    page, group = tab().open(star), group_of(star, "round-1/conversations")
+    choose(page, group)
+    page.locator("#search").fill("round-1/conv")  # in every link of every entry, and nowhere on the page
+    page.get_by_role("button", name="Search all text").click()
+    expect(page.get_by_role("button", name="Search all text")).to_be_hidden()
+    expect(page.locator(".count")).to_have_text(f"0 of {group.n:,} entries")
+
+
 def test_entries_are_filtered_by_tags_and_sorted_by_value(star: Path, tab: Tabs) -> None:
     page, group = tab().open(star), group_of(star, "round-1/conversations")
     choose(page, group)

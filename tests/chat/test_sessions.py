@@ -194,6 +194,42 @@ def test_words_that_a_world_does_not_know_never_reach_its_model(opened: Opened, 
     assert heard.of("message")
 
 
+def test_a_reply_of_which_nothing_came_is_replaced_by_the_next(heard: Heard) -> None:
+    seen: list[list[str]] = []
+
+    def fails(request: Request) -> str:
+        said = [message["content"] for message in request.chat]
+        seen.append(said)
+        if said[-1].endswith(("What?", "one")):
+            raise RolloutError("server error", "gone")
+        return asks(request)
+
+    session = played(Asking, STAR, heard, m2=fails, m0=asks)
+    hints: list[str] = []
+    for line in ("What?", "What now?", "one", "uno", "dos"):
+        session.send(line)
+        hints.append(heard[-1]["hint"])
+    assert hints[0] == "Write a request." and hints[2] == "Reply, or /answer."
+    assert [said[-1].splitlines()[-1] for said in seen] == ["What?", "What now?", "one", "uno", "What now?"]
+    assert "uno" in seen[-1] and "one" not in seen[-1] and heard.of("message")[-1]["part"] == "answer"
+
+
+@pytest.mark.parametrize(
+    ("said", "request_"),
+    [
+        ("My name is Bo. Where to?", "My name is Bo.\n\nWhere to?"),
+        ("my name is Bo\nWhere to?", "My name is Bo.\n\nWhere to?"),
+        ("I'm Italian. Where to?", "My name is Ada.\n\nI'm Italian. Where to?"),
+        ("My name is Bo", "My name is Ada.\n\nMy name is Bo"),
+    ],
+)
+def test_of_a_request_only_a_name_that_it_begins_with_is_taken(heard: Heard, said: str, request_: str) -> None:
+    session = played(Asking, STAR, heard, m2=asks, m0=asks)
+    session.send(said)
+    assert isinstance(session, Asking) and session.conversation
+    assert session.conversation.situation.request == request_
+
+
 def test_one_may_be_called_what_the_model_has_a_word_for(opened: Opened, heard: Heard) -> None:
     session = opened("world:concierge/policy")
     for line in ("/name", "/name Zebedee", "/name Bruno"):
@@ -310,6 +346,15 @@ def test_compare_puts_m_0s_answer_before_the_same_judge(heard: Heard) -> None:
     assert heard.of("message", who="judge")[-1]["facts"]["yes"] == 3
 
 
+def test_compare_before_anything_was_asked_shows_m_0_beside_it_from_then_on(heard: Heard) -> None:
+    session = played(Searching, SPAR, heard, m2=lambda request: "good", m0=lambda request: "bad", r2=refines)
+    for line in ("/compare", "Do it.", "/new", "/compare", "Do it."):
+        session.send(line)
+    assert heard.texts("message", who="m_0") == ["bad"]
+    hints = [event["hint"] for event in heard.of("turn")]
+    assert hints[:2] == ["Give an instruction.", "Give another instruction, or /compare."]
+
+
 def test_the_model_of_a_world_answers_and_is_judged(opened: Opened, heard: Heard) -> None:
     session = opened("world:instructions/policy")
     session.send("Write about the sea\nAdd a postscript\nMention the number 7")
@@ -341,6 +386,12 @@ def test_a_rollout_that_fails_is_an_error_and_the_session_goes_on(heard: Heard) 
     session.send("short")
     assert heard.texts("error") == ["Nothing came of that: context overflow: 9 > 8"]
     assert heard.texts("message") == ["fine"]
+
+
+def test_half_a_character_is_shown_to_the_model_as_a_question_mark(heard: Heard) -> None:
+    session = played(Plain, Partner("m", "a model"), heard, m=lambda request: request.chat[-1]["content"])
+    session.send("tea \ud83e")
+    assert heard.texts("message") == ["tea ?"]
 
 
 def test_an_unknown_command_is_not_said_to_the_model(heard: Heard) -> None:

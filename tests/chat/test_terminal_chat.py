@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from sparring.cli.chat import Shown, drawn, marked
@@ -43,12 +46,14 @@ def test_an_instruction_of_several_lines_ends_with_an_empty_one(tmp_path: Path) 
         terminal.until("m_0 says")
         terminal.until("% Yes")
         terminal.until("Give another instruction.")
+        terminal.until("> ")
         terminal.press("d")
         assert terminal.end() == 0
 
 
 SLOW = """
 import importlib
+import sys
 import time
 from sparring.chat.partner import Partner
 from sparring.chat.plain import Plain
@@ -67,9 +72,10 @@ class Session(Plain):
         self.engines.opened[name] = Slow()
         return super().engine(name, who)
 
-shown = importlib.import_module("sparring.cli.chat")
+cli, shown = importlib.import_module("sparring.cli"), importlib.import_module("sparring.cli.chat")
 shown.open_session = lambda what, *, tell, compare, round: Session(Partner("slow", "a slow model"), tell, compare)
-shown.chat("slow", None, False, False)
+sys.argv[1:] = ["chat", "slow"]
+cli.main()
 """
 
 
@@ -84,6 +90,29 @@ def test_ctrl_c_stops_what_is_being_said_and_not_the_chat(tmp_path: Path) -> Non
             terminal.until("> ")
         terminal.type("/quit")
         assert terminal.end() == 0
+
+
+def test_ctrl_c_takes_back_what_is_being_typed(tmp_path: Path) -> None:
+    with screen("-c", SLOW, folder=tmp_path) as terminal:
+        terminal.until("> ")
+        os.write(terminal.terminal, b"half")
+        terminal.until("half")
+        terminal.press("c")
+        terminal.until("> ")
+        terminal.press("d")
+        assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("where", ["said", "typed"])
+def test_sigterm_ends_the_chat(tmp_path: Path, where: str) -> None:
+    with screen("-c", SLOW, folder=tmp_path) as terminal:
+        terminal.until("> ")
+        if where == "said":
+            terminal.type("go on")
+            terminal.until("and so on")
+        os.kill(terminal.pid, signal.SIGTERM)
+        terminal.type("")  # a signal that comes just before input() waits is seen when that returns
+        assert terminal.end() == 143
 
 
 def test_without_a_terminal_lines_are_read_and_json_lines_written(tmp_path: Path) -> None:

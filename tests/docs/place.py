@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import secrets
 import select
 import shlex
 import signal
@@ -181,7 +182,8 @@ def typed(command: str) -> str:
 
 def line_of_demo() -> str:
     """Return the command that `make demo` ends in."""
-    told = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    asked = ["make", "-n", "--no-print-directory", "demo"]
+    told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return told.splitlines()[-1].removeprefix(".venv/bin/")
 
 
@@ -212,7 +214,7 @@ def opened(root: Path) -> Iterator[Place]:
     folder, home, programs = (root / name for name in ("work", "home", "bin"))
     for each in (folder, home, programs):
         each.mkdir()
-    address = str(root / "s")
+    address = f"\0sparring-docs-{secrets.token_hex(8)}"  # of no file: where a file may lie, its path may be too long
     write_clients(programs, address)
     write_settings(folder, home)
     stand_ins.write_files(folder)

@@ -25,7 +25,8 @@ from sparring.worlds import World, world_of
 SMALL = {
     "star-gate": "rounds=1 personas=[1,1,1] samples=2 test_samples=1 turns=[1] elicit=always training.epochs=1"
     " max_failed=1.0",
-    "tripost": "rounds=1 questions=12 gold=6 test_questions=12 test_sampled=0 training.epochs=1 rationale.epochs=1",
+    "tripost": "rounds=1 questions=12 gold=6 samples=2 test_questions=12 test_sampled=0 training.epochs=1"
+    " rationale.epochs=1",
     "spar": "rounds=1 prompts_a_round=8 test_prompts=8 test_judged=8 test_groups=0 test_refined=4 samples=2 votes=3"
     " training.epochs=1 refiner_training.epochs=1",
 }
@@ -46,6 +47,7 @@ CONFIGS = {
 
 NOT_RUN = {
     r"git clone .*": "there is nothing to clone from in a test",
+    r"source \S+": "the tests have a `sparring` on their path already",
     r"sparring world build \S+": "it trains for 6 to 22 minutes; what it takes is checked by --help",
     r"sparring export .*--push .*": "it would put a model on the Hub; tests/export look at what would be sent",
     r"vllm serve .*": "a real vLLM starts in the tests marked `vllm` (tests/export)",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs import stand_ins
-from tests.docs.blocks import ROOT, Block, Shown, commands, shown
+from tests.docs.blocks import CODE, PAGES, ROOT, Block, Shown, commands, shown
 from tests.docs.place import Place, out_of
 
 COMMANDS = commands()
@@ -70,3 +71,27 @@ def test_an_error_reads_as_the_page_on_troubles_quotes_it(place: Place, command:
     ran = place.shell(command)
     assert ran.status == 2 and REFUSED[command] in ran.err, ran.err
     assert f"`{REFUSED[command]}`" in page
+
+
+MADE = re.compile(r"[\w-]+\.jsonl|[a-z]+\.json|round-\d/[\w./-]+|report\.html")
+"""How a file of a run is called."""
+BROUGHT = {"tasks.jsonl", "exercises.jsonl", "instructions.jsonl", "ifeval.jsonl", "responses.jsonl", "pairs.jsonl"}
+"""Files of one's own, which tests/docs/stand_ins.py writes."""
+ELSEWHERE = {"calls.jsonl", "sparring.json"}
+"""Of the ledger, and of an export."""
+
+
+def named_of_runs() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for name in CODE.findall(page.read_text(encoding="utf-8")):
+            if MADE.fullmatch(name) and name not in BROUGHT | ELSEWHERE:
+                yield page.name, name
+
+
+def test_files_of_a_run_that_a_page_names_are_made(place: Place) -> None:
+    for recipe in ("star-gate", "tripost", "spar"):
+        assert place.run(f"sparring run {recipe}").status == 0
+    assert place.run("sparring report runs/star-gate").status == 0
+    made = [f"/{path}" for path in (place.folder / "runs").rglob("*")]
+    for page, name in named_of_runs():
+        assert any(path.endswith(f"/{name}") for path in made), f"{page}: no run makes {name}"

@@ -12,20 +12,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tests.docs.blocks import PAGES, ROOT
-from tests.docs.place import Place
+from tests.docs.blocks import CODE, PAGES, ROOT
 from tests.docs.stand_ins import KINDS
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"`([^`\n]+)`")
 OURS = re.compile(r"(?:src|tests|bench|docs)/[\w./-]*|[A-Z]{2,}\.md|Makefile")
 """How a file or folder of the repository is called."""
-MADE = re.compile(r"[\w-]+\.jsonl|[a-z]+\.json|round-\d/[\w./-]+|report\.html")
-"""How a file of a run is called."""
-BROUGHT = {"tasks.jsonl", "exercises.jsonl", "instructions.jsonl", "ifeval.jsonl", "responses.jsonl", "pairs.jsonl"}
-"""Files of one's own, which tests/docs/stand_ins.py writes."""
-ELSEWHERE = {"calls.jsonl", "sparring.json"}
-"""Of the ledger, and of an export."""
 
 
 @pytest.fixture(scope="module")
@@ -120,19 +112,3 @@ def test_files_of_the_repository_that_a_page_names_are_there(page: Path) -> None
     for name in CODE.findall(page.read_text(encoding="utf-8")):
         if OURS.fullmatch(name) and "NAME" not in name:
             assert (ROOT / name).exists(), f"{page.name}: {name}"
-
-
-def named_of_runs() -> Iterator[tuple[str, str]]:
-    for page in PAGES:
-        for name in CODE.findall(page.read_text(encoding="utf-8")):
-            if MADE.fullmatch(name) and name not in BROUGHT | ELSEWHERE:
-                yield page.name, name
-
-
-def test_files_of_a_run_that_a_page_names_are_made(place: Place) -> None:
-    for recipe in ("star-gate", "tripost", "spar"):
-        assert place.run(f"sparring run {recipe}").status == 0
-    assert place.run("sparring report runs/star-gate").status == 0
-    made = [f"/{path}" for path in (place.folder / "runs").rglob("*")]
-    for page, name in named_of_runs():
-        assert any(path.endswith(f"/{name}") for path in made), f"{page}: no run makes {name}"

@@ -83,6 +83,28 @@ def test_a_reply_ends_with_an_empty_line(desk: Desk) -> None:
     assert replies == [Completion("I like tea,\nand — now and then — cake. 🦆")]
 
 
+def test_the_end_of_input_ends_a_reply_that_was_begun(desk: Desk) -> None:
+    replies, asking = answered(desk, ASKED)
+    desk.until("roleplayer> ")
+    desk.type("I like tea,\n\x04")
+    asking.join(10)
+    assert replies == [Completion("I like tea,")]
+
+
+def test_two_people_at_one_terminal_are_asked_one_after_the_other(desk: Desk) -> None:
+    other, replies = Human("bob", Terminal(desk.inner, desk.inner)), list[object]()
+    first, asking = answered(desk, ASKED)
+    desk.until("roleplayer> ")
+    asking_bob = beside(lambda: replies.extend(other.generate([Request([user("And you?")], role="judge")])))
+    desk.type("tea\n\n")
+    assert "You are the judge" in desk.until("judge> ")
+    desk.type("cake\n\n")
+    asking.join(10)
+    asking_bob.join(10)
+    other.close()
+    assert (first, replies) == ([Completion("tea")], [Completion("cake")])
+
+
 def test_an_empty_line_alone_is_no_reply(desk: Desk) -> None:
     replies, asking = answered(desk, ASKED)
     desk.until("roleplayer> ")

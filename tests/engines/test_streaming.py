@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.budget import Account
+from sparring.chat.speaking import Stopped
 from sparring.engines import awaited
 from sparring.engines.base import Request, Streaming, stopped
 from sparring.engines.hearing import Hearing
@@ -207,14 +208,20 @@ def test_a_reply_that_was_heard_is_on_the_ledger_like_any_other(server: Server, 
     assert server.posts == 1 and len(pieces) > 1
 
 
-def test_a_reply_that_was_broken_off_may_have_been_billed(server: Server, engine: HTTP, tmp_path: Path) -> None:
+@pytest.mark.parametrize("streams", ["yes", "silent"])
+def test_a_reply_that_was_broken_off_may_have_been_billed(
+    server: Server, engine: HTTP, tmp_path: Path, streams: str
+) -> None:
     def enough(text: str) -> None:
-        raise KeyError
+        if server.posts:  # else it was not sent yet
+            raise Stopped
 
+    server.manners.streams = streams
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         account = Account(ledger, "chat")
-        with pytest.raises(KeyError):
+        with pytest.raises(Stopped):
             kept(engine, account).stream(REQUEST, enough)
+        account.land(10)
         assert account.totals()[""]["lost"]["calls"] == 1
 
 

@@ -14,6 +14,9 @@ from safetensors.torch import load_file, save_file
 from sparring.files import read_json, write_json
 from sparring.runs import Run
 from sparring.stages import read_prompts
+from sparring.training.settings import LoRASettings, SFTSettings
+from sparring.training.sft import fine_tune
+from sparring.types import Example, assistant, user
 from sparring.worlds import World, world_of
 from tests.made_runs import MAKERS
 
@@ -59,20 +62,40 @@ def at_home(recipe: str, record: dict[str, Any]) -> None:
             record["settings"][name]["max_tokens"] = 24
 
 
+def make(path: Path, recipe: str, **how: Any) -> Run:
+    """Make a run of a recipe: rounds=2, text=..., until=..."""
+    MAKERS[recipe](path, **how)
+    edit(path / "run.json", lambda record: at_home(recipe, record))
+    for report in sorted(path.glob("round-*/*/training.json")):
+        times = 1 + 0.01 * int(report.parts[-3][6:])
+        checkpoint(the_world(recipe).model, report.parent, times)
+    return Run(path)
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
     """Makes a run of a recipe: (recipe, rounds=2, text=..., until=...)."""
 
-    def make(recipe: str, **how: Any) -> Run:
-        path = tmp_path / "runs" / f"{recipe}-{len(list(tmp_path.glob('runs/*')))}"
-        MAKERS[recipe](path, **how)
-        edit(path / "run.json", lambda record: at_home(recipe, record))
-        for report in sorted(path.glob("round-*/*/training.json")):
-            times = 1 + 0.01 * int(report.parts[-3][6:])
-            checkpoint(the_world(recipe).model, report.parent, times)
-        return Run(path)
+    def next_one(recipe: str, **how: Any) -> Run:
+        return make(tmp_path / "runs" / f"{recipe}-{len(list(tmp_path.glob('runs/*')))}", recipe, **how)
 
-    return make
+    return next_one
+
+
+def with_adapter(run: Run) -> Run:
+    """Return a run whose last round trained an adapter, as one of star-gate with `policy = "vllm:..."` does."""
+    edit(run.path / "run.json", lambda record: record["settings"].update(init="base"))
+    checkpoint = run.path / "round-2/checkpoint"
+    report = read_json(checkpoint / "training.json")
+    shutil.rmtree(checkpoint)
+    rows = [Example([user("Where should we eat?"), assistant("What food do you like?")], [0, 1])] * 4
+    lora = LoRASettings(r=2, alpha=16)
+    settings = SFTSettings(learning_rate=1e-2, batch_size=4, lora=lora, threads=1, epochs=3, validation_share=0)
+    checkpoint.mkdir()
+    fine_tune(str(the_world("star-gate").model), rows, checkpoint, 0, settings, lambda _: None)
+    (checkpoint / "training.json").write_text("{}")
+    edit(checkpoint / "training.json", lambda told: told.update(report))
+    return Run(run.path)
 
 
 def front_matter(card: str) -> dict[str, Any]:

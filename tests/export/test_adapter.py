@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +13,15 @@ from transformers import AutoModelForCausalLM
 from sparring.errors import SettingsError
 from sparring.export import export
 from sparring.export.chosen import choose
+from sparring.export.hub import named
 from sparring.files import read_json
 from sparring.runs import Run
-from sparring.training.settings import LoRASettings, SFTSettings
-from sparring.training.sft import fine_tune
-from sparring.types import Example, assistant, user
-from tests.export.conftest import Made, edit, front_matter, the_world
-
-LORA = LoRASettings(r=2, alpha=16)
+from tests.export.conftest import Made, edit, front_matter, with_adapter
 
 
 @pytest.fixture
 def run(made: Made) -> Run:
-    """A run whose last round trained an adapter, as one with `policy = "vllm:..."` does."""
-    run = made("star-gate")
-    edit(run.path / "run.json", lambda record: record["settings"].update(init="base"))
-    checkpoint = run.path / "round-2/checkpoint"
-    report = read_json(checkpoint / "training.json")
-    shutil.rmtree(checkpoint)
-    rows = [Example([user("Where should we eat?"), assistant("What food do you like?")], [0, 1])] * 4
-    settings = SFTSettings(learning_rate=1e-2, batch_size=4, lora=LORA, threads=1, epochs=3, validation_share=0)
-    checkpoint.mkdir()
-    fine_tune(str(the_world("star-gate").model), rows, checkpoint, 0, settings, lambda _: None)
-    (checkpoint / "training.json").write_text("{}")
-    edit(checkpoint / "training.json", lambda told: told.update(report))
-    return Run(run.path)
+    return with_adapter(made("star-gate"))
 
 
 def logits(model: Any) -> Any:
@@ -76,6 +59,15 @@ def test_an_id_on_the_hub_is_named_and_nothing_of_the_base_is_copied(run: Run, t
     assert 'BASE = "Qwen/Qwen3-0.6B"' in card
     assert "vllm serve Qwen/Qwen3-0.6B --enable-lora --lora-modules star-gate-policy-2=." in card
     assert "license" not in told, "the base's licence is not ours to say"
+
+
+def test_a_rank_that_vllm_refuses_by_itself_is_told_to_it(run: Run, tmp_path: Path) -> None:
+    config = run.path / "round-2/checkpoint/adapter/adapter_config.json"
+    for r, told in ((16, " --enable-lora --lora-modules "), (48, " --enable-lora --max-lora-rank 64 --lora-modules ")):
+        edit(config, lambda known, r=r: known.update(r=r))
+        card = (export(run, tmp_path / "out", form="adapter") / "README.md").read_text()
+        assert f"vllm serve ./base{told}star-gate-policy-2=.\n" in card
+    assert "--lora-modules star-gate-policy-2=ada/asker\n" in named(card, "ada/asker")
 
 
 def test_a_local_folder_is_named_by_its_last_part_and_the_card_says_so(run: Run, tmp_path: Path) -> None:

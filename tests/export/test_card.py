@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,13 @@ import pytest
 from sparring.export import export
 from sparring.export.card import cell
 from sparring.export.facts import command, place
+from sparring.files import read_lines, write_lines
 from sparring.report.record import Record
 from sparring.runs import Run
-from tests.export.conftest import Made, edit, front_matter
-from tests.export.test_adapter import run as lora_run
+from tests.export.conftest import Made, edit, front_matter, make, with_adapter
 
-__all__ = ["lora_run"]
-
-BLOCKED = """
-import builtins, runpy, sys
+ALONE = """
+import contextlib, io, json, os, runpy, sys
 
 class Nothing:
     def find_spec(self, name, path=None, target=None):
@@ -33,7 +32,12 @@ class Nothing:
             raise ModuleNotFoundError("sparring is not here")
 
 sys.meta_path.insert(0, Nothing())
-runpy.run_path(sys.argv[1])
+for place, said in json.load(sys.stdin).items():
+    os.chdir(place + "/theirs")
+    sys.stdin, printed = io.StringIO(said), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        runpy.run_path(place + "/snippet.py", run_name="__main__")
+    print(json.dumps([place, printed.getvalue()]))
 """
 
 
@@ -42,67 +46,75 @@ def blocks(card: str, language: str) -> list[str]:
     return [found[2] for found in re.finditer(rf"^(`{{3,}}){language}\n(.*?)\n\1$", card, re.M | re.S)]
 
 
-def run_snippet(folder: Path, place: Path, said: str = "") -> str:
-    """Run the snippet of a folder's card in a copy of it, alone in the world; return what it printed."""
-    here = shutil.copytree(folder, place / "theirs")
-    [snippet] = blocks((here / "README.md").read_text(encoding="utf-8"), "python")
-    script, blocker = place / "snippet.py", place / "blocked.py"
-    script.write_text(snippet, encoding="utf-8")
-    blocker.write_text(BLOCKED, encoding="utf-8")
+def run_snippets(folders: Mapping[str, tuple[Path, str]], place: Path) -> dict[str, str]:
+    """Run the snippet of each folder's card in a copy of it, alone in the world; return what they printed.
+
+    `folders`: by name, with what is typed. They share a process, which spares loading torch for each.
+    """
+    for name, (folder, _) in folders.items():
+        shutil.copytree(folder, place / name / "theirs")
+        [snippet] = blocks((folder / "README.md").read_text(encoding="utf-8"), "python")
+        (place / name / "snippet.py").write_text(snippet, encoding="utf-8")
+        shutil.rmtree(folder)
+    (place / "alone.py").write_text(ALONE, encoding="utf-8")
     kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-I", str(blocker), str(script)],
-        cwd=here,
+        [sys.executable, "-I", str(place / "alone.py")],
         env={**kept, "HF_HUB_OFFLINE": "1", "HOME": str(place), "PYTHONWARNINGS": "error"},
-        input=said,
+        input=json.dumps({str(place / name): said for name, (_, said) in folders.items()}),
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "not valid" not in done.stderr and "ignored" not in done.stderr, done.stderr
-    return done.stdout
+    return {Path(at).name: printed for at, printed in map(json.loads, done.stdout.splitlines())}
 
 
-def test_the_snippet_of_star_gate_asks_and_then_answers(made: Made, tmp_path: Path) -> None:
-    out = export(made("star-gate"), tmp_path / "out", round=1)
-    printed = run_snippet(out, tmp_path, "I like spicy food.\nI like low prices.\nI like noon.\n")
-    questions = printed.split("\n> ")
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the snippet of every kind of model prints."""
+    runs, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("out")
+    asks, corrects, follows = (make(runs / recipe, recipe) for recipe in ("star-gate", "tripost", "spar"))
+    rows = read_lines(corrects.path / "exercises.jsonl")
+    write_lines(corrects.path / "exercises.jsonl", [{**row, "question": "Work out: 47 - 1 + 6"} for row in rows])
+    edit(corrects.path / "run.json", lambda record: record["settings"]["attempts"].update(max_tokens=100))
+    shown = {"prompt": "Write about the sea\nMention the number 7", "response": "bright gulls drift\ncold waves roll"}
+    sampled = follows.path / "round-0/test-sampled.jsonl"
+    write_lines(sampled, [{**read_lines(sampled)[0], **shown}])
+    edit(follows.path / "run.json", lambda record: record["settings"]["judging"].update(max_tokens=64))
+    follows = Run(follows.path)
+    lora = with_adapter(make(runs / "lora", "star-gate"))
+    folders = {
+        "star-gate": (export(asks, out / "star-gate", round=1), "I like spicy food.\nI like low prices.\nNoon.\n"),
+        "tripost": (export(Run(corrects.path), out / "tripost"), ""),
+        "actor": (export(follows, out / "actor"), ""),
+        "refiner": (export(follows, out / "refiner", model="refiner"), ""),
+        "adapter": (export(lora, out / "adapter", form="adapter"), "I like tea.\n" * 3),
+    }
+    return run_snippets(folders, tmp_path_factory.mktemp("alone"))
+
+
+def test_the_snippet_of_star_gate_asks_and_then_answers(printed: dict[str, str]) -> None:
+    questions = printed["star-gate"].split("\n> ")
     assert len(questions) == 4, printed
     assert all("?" in question for question in questions[:3]) and "?" not in questions[3]
     assert questions[3].strip().endswith(".")
 
 
-def test_the_snippet_of_tripost_attempts_and_criticises(made: Made, tmp_path: Path) -> None:
-    run = made("tripost")
-    path = run.path / "exercises.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({**row, "question": "Work out: 47 - 1 + 6"}) + "\n" for row in rows))
-    edit(run.path / "run.json", lambda record: record["settings"]["attempts"].update(max_tokens=100))
-    printed = run_snippet(export(Run(run.path), tmp_path / "out"), tmp_path)
-    assert "(Final response) So the answer is" in printed and "\nFeedback:\n" in printed
+def test_the_snippet_of_tripost_attempts_and_criticises(printed: dict[str, str]) -> None:
+    assert "(Final response) So the answer is" in printed["tripost"] and "\nFeedback:\n" in printed["tripost"]
 
 
-@pytest.mark.parametrize("model", ["actor", "refiner"])
-def test_the_snippets_of_spar_answer_and_judge(made: Made, model: Any, tmp_path: Path) -> None:
-    run = made("spar")
-    row = {"prompt": "Write about the sea\nMention the number 7", "response": "bright gulls drift\ncold waves roll"}
-    path = run.path / "round-0/test-sampled.jsonl"
-    kept = json.loads(path.read_text().splitlines()[0])
-    path.write_text(json.dumps({**kept, **row}) + "\n")
-    edit(run.path / "run.json", lambda record: record["settings"]["judging"].update(max_tokens=64))
-    printed = run_snippet(export(Run(run.path), tmp_path / "out", model=model), tmp_path)
-    if model == "actor":
-        assert len(printed.strip().splitlines()) > 1
-    else:
-        found = re.match(r"Yes: (\d), No: (\d)\n", printed)
-        assert found and int(found[1]) + int(found[2]) >= 3, printed
-        assert "\nRefined:\n" in printed
+def test_the_snippets_of_spar_answer_and_judge(printed: dict[str, str]) -> None:
+    assert len(printed["actor"].strip().splitlines()) > 1
+    found = re.match(r"Yes: (\d), No: (\d)\n", printed["refiner"])
+    assert found and int(found[1]) + int(found[2]) >= 3, printed["refiner"]
+    assert "\nRefined:\n" in printed["refiner"]
 
 
-def test_the_snippet_of_an_adapter_opens_its_base_first(lora_run: Run, tmp_path: Path) -> None:
-    out = export(lora_run, tmp_path / "out", form="adapter")
-    assert "?" in run_snippet(out, tmp_path, "I like tea.\n" * 3)
+def test_the_snippet_of_an_adapter_opens_its_base_first(printed: dict[str, str]) -> None:
+    assert "?" in printed["adapter"]
 
 
 def test_the_first_call_of_vllm_is_the_chat_that_the_model_was_measured_in(made: Made, tmp_path: Path) -> None:
@@ -189,7 +201,8 @@ def test_nobodys_own_tasks_and_places_are_told_to_strangers(made: Made, tmp_path
     edit(run.path / "run.json", lambda record: record.update(command=line))
     out = export(Run(run.path), tmp_path / "out")
     card = (out / "README.md").read_text()
-    assert "ada" not in re.sub("[Mm]ada|Canada", "", card)
+    for text in (card, (out / "sparring.json").read_text()):
+        assert "ada" not in re.sub("[Mm]ada|Canada", "", text)
     assert "patients.jsonl" in card and "sparring run star-gate --config mine.toml" in card
     situation = json.loads((run.path / "situations.jsonl").read_text().splitlines()[-1])
     assert situation["task"]["text"] not in card and "Plan a weekend in Lisbon" in card
@@ -237,6 +250,52 @@ def test_places_and_addresses_are_told_by_their_last_part() -> None:
     assert place("tasks=/home/ada/t.jsonl") == "tasks=t.jsonl"
     assert command("/x/y/__main__.py run spar seed=1") == "sparring run spar seed=1"
     assert command("") == ""
+
+
+def test_a_command_on_a_card_holds_no_secret_and_can_be_given_again() -> None:
+    words = ["/x/sparring", "run", "spar", "--out", "/home/ada/my runs", 'training.report_to=["wandb"]']
+    words += ["vllm.environment.HF_TOKEN=hf_secret", 'vllm={"environment": {"K": "hf_secret"}}']
+    words += ['roles.teacher={"engine": "http://ada:key@box/v1#gpt", "max_tokens": 9}', 'roles.teacher={"http://ada']
+    shown = command(shlex.join(words))
+    assert "ada" not in shown and "hf_secret" not in shown and "key" not in shown
+    assert shlex.split(shown)[:5] == ["sparring", "run", "spar", "--out", "my runs"]
+    assert shlex.split(shown)[5:7] == [
+        'training.report_to=["wandb"]',
+        'roles.teacher={"engine": "(a server)#gpt", "max_tokens": 9}',
+    ]
+    assert command("sparring run spar policy=it's") == "sparring run spar 'policy=it'\"'\"'s'", "an older record"
+
+
+def test_an_ablation_is_said_to_be_none_of_the_method(made: Made, tmp_path: Path) -> None:
+    run = made("star-gate")
+    assert "This run departs" not in (export(run, tmp_path / "plain") / "README.md").read_text()
+    edit(run.path / "run.json", lambda record: record["settings"].update(selection="random", closing="none"))
+    card = (export(Run(run.path), tmp_path / "ablation") / "README.md").read_text()
+    assert "This run departs from that, with `selection=random`, `closing=none`" in card
+
+
+def test_a_model_of_somebody_elses_has_no_licence_of_ours_and_says_whose_holds(made: Made, tmp_path: Path) -> None:
+    run = made("spar")
+    edit(run.path / "run.json", lambda record: record["settings"].update(policy="hf:Qwen/Qwen3-0.6B"))
+    card = (export(Run(run.path), tmp_path / "out") / "README.md").read_text()
+    assert "license" not in front_matter(card) and "Whatever holds of its base model (licence" in card
+    edit(run.path / "run.json", lambda record: record["settings"].update(refiner="hf:Qwen/Qwen3-4B"))
+    card = (export(Run(run.path), tmp_path / "two", model="refiner") / "README.md").read_text()
+    assert front_matter(card)["base_model"] == "Qwen/Qwen3-4B" and "of the same base" not in card
+
+
+def test_no_figure_stands_without_its_n(made: Made, tmp_path: Path) -> None:
+    run = made("star-gate")
+
+    def once(summary: dict[str, Any]) -> None:
+        found = summary["rounds"][0]["metrics"]["win_rate"] | {"n": 77}
+        for at, entry in enumerate(summary["rounds"]):
+            entry["metrics"]["win_rate"] = None if at else found
+
+    edit(run.path / "summary.json", once)
+    card = (export(run, tmp_path / "out", round=1) / "README.md").read_text()
+    assert re.search(r"^\| answers preferred .* \| - \| - \| 77 \|$", card, re.M)
+    assert "This is the model of round 1." in card
 
 
 def test_a_figure_without_an_interval_has_none() -> None:

@@ -82,6 +82,14 @@ def test_only_an_id_on_the_hub_is_a_base_that_a_stranger_finds(
     assert (base.hub, base.name) == (hub, name)
 
 
+def test_a_folder_of_then_is_no_id_on_the_hub_now(made: Made) -> None:
+    run = made("spar")
+    settings = {"policy": "hf:models/base", "refiner": "hf:models/judge", "inputs": {"policy": "0f", "tasks": "1a"}}
+    edit(run.path / "run.json", lambda record: record["settings"].update(settings))
+    assert choose(Run(run.path)).base.hub is None
+    assert choose(Run(run.path), "refiner").base.hub == "models/judge"
+
+
 def test_an_earlier_round_is_better_only_beyond_the_interval_of_the_later_one() -> None:
     def rounds(*values: float) -> list[dict[str, object]]:
         return [

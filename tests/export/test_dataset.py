@@ -119,7 +119,11 @@ def test_a_run_without_rows_says_so(tmp_path: Path) -> None:
 
 def test_only_a_worlds_data_has_a_licence_of_ours(made: Made, tmp_path: Path) -> None:
     run = made("star-gate")
+    edit(run.path / "run.json", lambda record: record["settings"].update(roles={"oracle": {"engine": "base"}}))
+    run = Run(run.path)
     assert front_matter((data(run, tmp_path / "one") / "README.md").read_text())["license"] == "mit"
-    edit(run.path / "run.json", lambda record: record["settings"].update(tasks="mine.jsonl"))
-    card = (data(Run(run.path), tmp_path / "two") / "README.md").read_text()
-    assert "license" not in front_matter(card) and "before you share it" in card
+    for name, theirs in (("one", {"tasks": "mine.jsonl"}), ("two", {"roles": {"oracle": {"engine": "openai:gpt"}}})):
+        changed = run.record["settings"] | theirs
+        edit(run.path / "run.json", lambda record, changed=changed: record.update(settings=changed))
+        card = (data(Run(run.path), tmp_path / name) / "README.md").read_text()
+        assert "license" not in front_matter(card) and "before you share it" in card

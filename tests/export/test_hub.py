@@ -31,6 +31,7 @@ class Hub(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, Any]] = []
         self.tokens: set[str | None] = set()
         self.status = 200
+        self.is_private = True
 
     @property
     def url(self) -> str:
@@ -45,7 +46,7 @@ class Answers(BaseHTTPRequestHandler):
     server: Hub
 
     def do_GET(self) -> None:
-        self.answer({}, self.server.status)
+        self.answer({"id": "ada/asker", "private": self.server.is_private}, self.server.status)
 
     def do_POST(self) -> None:
         hub = self.server
@@ -114,6 +115,15 @@ def test_a_model_arrives_whole_with_a_card_that_names_its_repository(made: Made,
     [created] = [body for _, path, body in hub.seen if path == "/api/repos/create"]
     assert created["name"] == "asker" and (created.get("private") or created.get("visibility") == "private")
     assert hub.tokens == {f"Bearer {TOKEN}"}
+
+
+def test_what_is_to_be_private_is_not_sent_to_a_repository_that_everybody_reads(
+    made: Made, hub: Hub, tmp_path: Path
+) -> None:
+    hub.is_private = False
+    done = pushed(export(made("star-gate"), tmp_path / "out"), "ada/asker", hub.url, private=True)
+    assert done.returncode == 2 and "everybody can read it" in done.stdout, done.stdout + done.stderr
+    assert not [path for _, path, _ in hub.seen if "/commit/" in path]
 
 
 def test_data_goes_to_a_dataset(made: Made, hub: Hub, tmp_path: Path) -> None:

@@ -95,15 +95,18 @@ def test_what_is_lost_is_counted(made: Made, tmp_path: Path) -> None:
         {"id": "2", "closed_by": "", "messages": chat, "weights": [0, 0, 0, 1.5]},
         {"id": "3", "closed_by": "", "messages": chat, "weights": [0, [[5, 0]], 0, [[2, 0], [3, 1]]]},
         {"id": "4", "closed_by": "", "messages": chat, "weights": [0, 0, 0, 0]},
+        {"id": "5", "closed_by": "", "messages": chat, "weights": [0, 0, 0, [[2, 0.5], [3, 1]]]},
     ]
     (run.path / "round-1/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = to(run, tmp_path / "out", "trl")
-    assert len(read_lines(out / "train-round-1.jsonl")) == 4
+    kept = read_lines(out / "train-round-1.jsonl")
+    assert [len(row["prompt"]) for row in kept] == [1, 3, 3, 3], "half a reply that must not be learned is left out"
     told = (out / "README.md").read_text()
-    assert "1 replies had a weight other than 1" in told
-    assert "Of 1 replies only a part was learned" in told
+    assert "2 replies had a weight other than 1" in told
+    assert "1 replies were learned in part only, and are left out" in told
+    assert "Parts of 1 replies counted unlike" in told
     assert "1 chats with several learned replies became a row for each" in told
-    assert "| `train-round-1.jsonl` | sft | 4 | 4 |" in told
+    assert "| `train-round-1.jsonl` | sft | 4 | 5 |" in told
 
 
 def test_another_trainer_or_a_run_without_rows_is_refused(made: Made, tmp_path: Path) -> None:

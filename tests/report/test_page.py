@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from sparring.cli import page_of
 from sparring.cli.report import report
 from sparring.errors import DataError, RunError
 from sparring.files import read_json, write_json
 from sparring.report import browse, page
 from sparring.report.blocks import CATALOGUE, FEW, Block, OnDemand, blocks
-from sparring.report.figures import amount, count, duration, figures_of
+from sparring.report.figures import amount, count, duration, figures_of, tokens
 from sparring.report.page import build, data_folder, of_finished, render, shared
 from sparring.report.record import Record
 from sparring.runs import Run
@@ -168,6 +169,9 @@ def test_the_command_replaces_a_page_and_nothing_else(tmp_path: Path) -> None:
     kept = (path / "run.json").read_bytes()
     with pytest.raises(DataError, match="is no page; it stays as it is"):
         report(path, path / "run.json", as_json=False)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is a device or a pipe"):
+        report(path, tmp_path / "pipe", as_json=False)
     with pytest.raises(DataError, match=r"is a folder; name a file in it, .*report\.html"):
         report(path, path, as_json=False)
     with pytest.raises(DataError, match="cannot be made"):
@@ -347,6 +351,44 @@ def test_every_metric_has_one_curve_and_every_second_of_a_run_is_in_a_bar(tmp_pa
     assert sum(seconds for _, seconds in figures.bars) == pytest.approx(
         sum(s.seconds or 0 for s in record.stages), abs=0.01
     )
+
+
+def test_what_is_not_known_is_a_dash_and_never_a_nought(tmp_path: Path) -> None:
+    path = make_tripost(tmp_path / "run", until="round-1/attempts.jsonl")
+    (path / "journal.jsonl").write_text('{"stage": "round-1/attempts.jsonl"}\n')
+    figures = figures_of(Record.read(Run(path)))
+    assert (figures.seconds, figures.calls) == (None, None)
+    html = render(Record.read(Run(path)))
+    assert html.count("<dd>–</dd>") >= 3, "rounds, time and calls"
+    script = {"calls": 30, "prompt_tokens": 0, "completion_tokens": 0}
+    (path / "journal.jsonl").write_text(
+        json.dumps({"stage": "round-1/attempts.jsonl", "seconds": 0.0, "calls": {"oracle": script}}) + "\n"
+    )
+    record = Record.read(Run(path))
+    assert figures_of(record).charges[0][:4] == ("oracle", "30", "–", "–")
+    assert tokens(record.stages[0]) == ("–", "–") and figures_of(record).seconds == 0.0
+
+
+def test_calls_that_may_have_been_billed_without_an_answer_are_said(tmp_path: Path) -> None:
+    path = make_star_gate(tmp_path / "run")
+    summary = read_json(path / "summary.json")
+    part = {"calls": 3, "prompt_tokens": 5, "completion_tokens": 5, "usd": 0.5}
+    parts = {"billed_now": part, "billed_earlier": {**part, "calls": 0}, "lost": {"calls": 1_200}}
+    write_json(path / "summary.json", {**summary, "billed": {"oracle": parts}})
+    assert "Of <bdi>oracle</bdi>, 1,200 calls more may have been billed" in render(Record.read(Run(path)))
+
+
+def test_a_run_whose_page_cannot_be_made_is_done_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_star_gate(tmp_path / "run")
+    assert page_of(Run(path)) == {"page": str(path / "report.html")}
+    (path / "report.html").unlink()
+    (path / "report.html").mkdir()
+    (path / "report.html" / "mine").touch()
+    os.utime(path / "report.html", (1, 1))
+    assert page_of(Run(path)) == {}
+    assert "the run is done, but its page cannot be made" in capsys.readouterr().err
 
 
 def test_the_page_of_a_finished_run_is_written_once(tmp_path: Path) -> None:

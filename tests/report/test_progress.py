@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,24 @@ def test_a_training_has_its_curve_and_the_next_one_begins_anew(tmp_path: Path) -
 @pytest.mark.usefixtures("eager")
 def test_a_long_training_keeps_few_points_its_last_among_them(tmp_path: Path) -> None:
     with Progress(tmp_path) as told:
-        for step in range(1, 1_001):
-            told.tell({"event": "training", "checkpoint": "r/c", "step": step, "of": 2_000, "loss": 1 / step})
+        for step in range(1, 10_001):
+            told.tell({"event": "training", "checkpoint": "r/c", "step": step, "of": 20_000, "loss": 1 / step})
         points = read(tmp_path)["training"]["points"]
-    assert len(points) <= progress.POINTS + 1
-    assert points[-1][0] == 1_000 and points[0][0] < 20
-    assert [step for step, _ in points] == sorted({step for step, _ in points})
+    assert len(points) == progress.POINTS
+    assert points[0][0] == 1 and points[-1][0] == 10_000
+    gaps = [b[0] - a[0] for a, b in pairwise(points)]
+    assert min(gaps) > 0 and max(gaps) < 4 * 10_000 / len(points)  # the whole of it, not what came last
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_rate_of_a_training_goes_by_all_its_steps_and_not_by_its_loading(tmp_path: Path) -> None:
+    with Progress(tmp_path) as told:
+        told.tell({"event": "training", "checkpoint": "r/c", "lengths": {}})
+        before = time.time()
+        for step in range(501, 1_501):
+            told.tell({"event": "training", "checkpoint": "r/c", "step": step, "of": 2_000, "loss": 1.0})
+        training = read(tmp_path)["training"]
+    assert training["first"] == 501 and training["since"] >= before
 
 
 @pytest.mark.usefixtures("eager")

@@ -139,3 +139,12 @@ def test_an_ablation_draws_the_loop_that_it_runs() -> None:
     idle = {"learn_from": "extremes", "refiner_learns": False}
     assert "Refine" not in [name for name, _, _ in topology("spar", idle).boxes]
     assert ("Judge", "a coin") in [(name, who) for name, _, who in topology("spar", {"judge": "random"}).boxes]
+
+
+def test_what_a_server_was_told_is_not_shared(tmp_path: Path) -> None:
+    told = {"environment": {"HF_TOKEN": "hf_secret"}}
+    command = "sparring run star-gate vllm.environment.HF_TOKEN=hf_secret 'vllm={stay=true, startup=9}' seed=1"
+    with Run.open(tmp_path / "run", "star-gate", {**SETTINGS, "vllm": told}, command) as run:
+        record = Record.read(run)
+    assert record.command == "sparring run star-gate seed=1"
+    assert "secret" not in str(record) and "startup" not in str(record)

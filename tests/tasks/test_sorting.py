@@ -359,14 +359,14 @@ def test_text_made_to_hang_a_reader_is_judged_at_once(text: str, opening: str) -
     began = time.process_time()
     verify(QUESTION, opening + text)
     SORTING.answer_of(opening + text)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5  # a reader that hangs would take minutes
 
 
 def test_a_rationale_too_long_or_too_deep_to_be_read_is_not_written() -> None:
     began = time.process_time()
     assert rationale_of(asked("a" * 9_000 + " " + "a" * 9_001)) is None
     assert rationale_of(asked("a " * 9_000)) is None
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5  # a reader that hangs would take minutes
     assert rationale_of(asked(" ".join("a" * count for count in range(1, 7)))) is not None
     assert rationale_of(asked(" ".join("a" * count for count in range(1, 12)))) is None
 

@@ -88,7 +88,7 @@ def test_before_its_first_stage_a_run_only_says_that_it_goes_on(middle: Path) ->
 
 def test_a_training_is_under_way_with_its_loss(middle: Path) -> None:
     points = [[step, 4 / step] for step in range(1, 11)]
-    training = {"checkpoint": "round-1/checkpoint", "step": 10, "of": 40, "points": points}
+    training = {"checkpoint": "round-1/checkpoint", "step": 10, "of": 40, "first": 1, "points": points}
     training |= {"since": CLOCK - 9, "at": CLOCK, "ended": None}
     told(middle, stages=[stage("round-1/train.jsonl", 4, 4, ago=20)], training=training)
     row = stands(middle)
@@ -187,6 +187,8 @@ def test_the_stage_under_way_goes_by_its_own_rate() -> None:
     bar = {"stage": "round-2/a.jsonl", "seconds": 3.0}
     assert left_of_run(2, ONE, bar) == (3 + 30, 1)
     assert left_of_run(2, ONE, bar | {"seconds": None}) == (10 + 30, 1)
+    last = {"stage": "round-1/a.jsonl", "seconds": 0.0}  # over, and nothing has been told of this round
+    assert left_of_run(2, [*ONE, line("round-2/b.jsonl", 1)], last) == (10, 1)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,14 @@ def test_it_says_how_the_run_stands_and_what_is_new(tmp_path: Path) -> None:
             assert "round 1: conversations" in site.ask(f"/now?edition={odd}").json()["news"]
 
 
+def test_a_journal_that_cannot_be_read_is_said_and_is_no_silence(tmp_path: Path) -> None:
+    run = make_star_gate(tmp_path / "run", pairs=2, samples=2)
+    with serving(run) as site:
+        (run / "journal.jsonl").write_text("no line of ours\n")
+        answer = site.ask("/now?edition=1")
+        assert (answer.status, answer.body) == (500, "A file of the run cannot be read.")
+
+
 def test_a_port_that_is_taken_gives_way_to_the_next(tmp_path: Path) -> None:
     with listening(0) as first:
         port: int = first.getsockname()[1]

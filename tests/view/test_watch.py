@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -64,6 +65,34 @@ def test_a_run_that_has_grown_has_a_new_edition_and_the_old_one_can_still_be_rea
     assert seen.block(1, "g0") == seen.block(1, "g0") is not None
     assert seen.block(6, "groups") is None and seen.block(0, "groups") is None
     assert set(seen.news(99)) == set(seen.newest.shown)
+
+
+def test_editions_that_are_not_looked_at_keep_no_file_open(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "EVERY", 0.0)
+    monkeypatch.setattr(watch, "SHARE", 0)
+    seen = Watch(whole)
+    opened: list[int] = []
+    for number in range(1, 13):
+        for name in groups(seen, number):
+            place = groups(seen, number).index(name)
+            assert seen.block(number, f"g{place}"), name
+        opened.append(len(os.listdir("/proc/self/fd")))
+        os.utime(whole / "run.json", (number, number))
+        assert seen.look().number == number + 1
+    assert opened[-1] <= opened[watch.READ]
+    assert seen.block(1, "g0") == seen.block(12, "g0") is not None
+
+
+def test_what_became_something_else_is_not_shown_under_its_old_name(whole: Path, tmp_path: Path) -> None:
+    run = grown(whole, tmp_path / "run", "summary.json")
+    seen = Watch(run)
+    place = [group.id for group in seen.newest.groups].index("comparison")
+    shutil.copytree(run / "round-1", run / "round-9")
+    os.utime(run / "run.json", (1, 1))
+    assert seen.look(at_once=True).number == 2
+    with pytest.raises(RunError, match="an earlier state of the run"):
+        seen.block(1, f"g{place}")
+    assert seen.block(2, f"g{groups(seen, 2).index('comparison')}")
 
 
 def test_a_run_that_stands_still_is_not_read_again(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

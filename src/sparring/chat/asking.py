@@ -12,12 +12,12 @@ from sparring.engines.base import Request
 from sparring.errors import RolloutError
 from sparring.flow import Role
 from sparring.rollouts.conversation import Conversation, check_question, is_answer
-from sparring.rollouts.situation import Persona, Situation, first_name
+from sparring.rollouts.situation import Persona, Situation
 from sparring.tasks import Task
 from sparring.types import Chat
 
-INTRODUCED = re.compile(r"(?:My name is|I am|I'm)\s+[^\s.!,]+[.!,]?\s*", re.I)
-"""How a request may begin that says who makes it."""
+INTRODUCED = re.compile(r"my name is\s+([^\s.!,]+)[.!,\n]\s*(?=\S)", re.I)
+"""How a request may begin that says who makes it. "I'm ..." may say anything."""
 
 
 class Asking(Session):
@@ -52,7 +52,8 @@ class Asking(Session):
     def forget(self) -> None:
         self.conversation: Conversation | None = None
         self.questions: list[str] = []
-        """All that was asked; the last of them may not have been replied to."""
+        """All that was asked: at most one more than was replied to, the last; or as many, where nothing came of that
+        reply."""
         self.answered = False
 
     def new(self) -> None:
@@ -65,11 +66,9 @@ class Asking(Session):
         self.greeting += f"\nAll it is told of you is that you are called {self.called}; /name changes that."
 
     def hint(self) -> str:
-        if self.conversation is None:
-            return "Write a request."
         if self.answered:
             return "Write another request, or /compare." if self.partner.base else "Write another request."
-        return "Reply, or /answer."
+        return "Reply, or /answer." if self.questions else "Write a request."
 
     def part_of(self, request: Request) -> str:
         return self.part
@@ -100,24 +99,23 @@ class Asking(Session):
         return self.name or ("Ada" if not self.vocabulary.missing("Ada") else "you")
 
     def said(self, text: str) -> None:
-        if self.conversation is None or self.answered:
-            if self.answered:
-                self.new()
-            self.begin(text)
-        elif len(self.questions) > len(self.conversation.turns):
-            turns = (*self.conversation.turns, (self.questions[-1], text))
-            self.conversation = replace(self.conversation, turns=turns)
-        if self.conversation is not None and len(self.conversation.turns) >= self.turns:
+        if self.answered:
+            self.new()
+        if self.conversation is None or not self.questions:
+            self.conversation = self.begun(text)
+        else:  # where nothing came of the last reply, this one stands in its place
+            before = self.conversation.turns[: len(self.questions) - 1]
+            self.conversation = replace(self.conversation, turns=(*before, (self.questions[-1], text)))
+        if len(self.conversation.turns) >= self.turns:
             self.close_with_answer()
         else:
             self.go_on()
 
-    def begin(self, text: str) -> None:
-        """Take a request, and the name that it may begin with."""
-        if name := first_name(text):
-            self.name, text = name, INTRODUCED.sub("", text, count=1).strip() or text
-        task = Task("chat", text)
-        self.conversation = Conversation(Situation(task, Persona("person", self.called, ""), ""), self.number)
+    def begun(self, text: str) -> Conversation:
+        """Return the conversation that a request begins. The name that the request may begin with is kept."""
+        if said := INTRODUCED.match(text):
+            self.name, text = said[1], text[said.end() :]
+        return Conversation(Situation(Task("chat", text), Persona("person", self.called, ""), ""), self.number)
 
     def go_on(self) -> None:
         """Have the model ask."""
@@ -154,12 +152,9 @@ class Asking(Session):
 
     def beside(self, how: str) -> None:
         """Show m_0 on what was said so far."""
-        if not self.partner.base:
-            self.note("There is no m_0 to compare with: this is m_0, or where it lies is not known.")
-        elif self.conversation is None:
-            self.compare = not self.compare
-            self.note(f"m_0 is {'shown beside it from now on' if self.compare else 'no longer shown'}.")
-        elif how == "ask":
+        if not self.may_compare(self.conversation is not None) or self.conversation is None:
+            return
+        if how == "ask":
             self.conversation = replace(self.conversation, turns=())
             self.questions, self.answered, self.asked_by_first = [], False, True
             self.note("m_0 now asks you about the same request. /new goes back.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, NoReturn
 
-from sparring.chat.session import Session, told
+from sparring.chat.session import OneByOne, told
 from sparring.engines.base import Request
 from sparring.errors import DataError, SettingsError
 from sparring.flow import Role
@@ -16,17 +16,17 @@ from sparring.types import Completion
 from sparring.worlds import world_of
 
 
-class Correcting(Session):
+class Correcting(OneByOne):
     """The policy in its voices, greedy as it was measured."""
 
-    several_lines = True
+    asks = ("Ask a question", "Ask another question")
     about = (
         "Paste a question. The model attempts it, says what is wrong first in its attempt, and updates it, until it "
         "finds nothing wrong or has updated it as often as in training. What its feedback quotes is marked in the "
         "attempt. Where a script can check attempts of this kind, it says what it finds; the model never hears it. "
         "/compare has m_0, the model before the first round, do the same question by itself."
     )
-    commands: ClassVar = {"/compare": "have m_0 do the same question", **Session.commands}
+    commands: ClassVar = {"/compare": "have m_0 do the same question", **OneByOne.commands}
 
     def prepare(self) -> None:
         settings, prompts = self.partner.settings, self.partner.prompts
@@ -34,41 +34,25 @@ class Correcting(Session):
         self.layout = Layout(attempt, prompts["feedback"], prompts["update"], prompts.get("format", ""))
         self.family = family_for(settings.tasks)
         self.updates: int = settings.updates
-        self.question = ""
-
-    def new(self) -> None:
-        self.question = ""
-
-    def hint(self) -> str:
-        if self.question and self.partner.base:
-            return "Ask another question, or /compare."
-        return "Ask another question." if self.question else "Ask a question."
-
-    def command(self, name: str, rest: str) -> None:
-        if name != "/compare":
-            super().command(name, rest)
-        elif not self.partner.base:
-            self.note("There is no m_0 to compare with: this is m_0, or where it lies is not known.")
-        elif not self.question:
-            self.compare = not self.compare
-            self.note(f"m_0 {'does every question too, from now on' if self.compare else 'is no longer shown'}.")
-        else:
-            self.try_it(self.partner.base, "m_0")
+        self.is_known = False
 
     def said(self, text: str) -> None:
-        self.question = text
-        if not self.is_known(text):
+        self.asked, self.is_known = text, reads(self.family, text)
+        if not self.is_known:
             self.note("It was trained on questions of another form (/example shows one), so expect little of this one.")
         self.try_it(self.partner.model, self.partner.label)
         if self.compare:
-            self.try_it(self.partner.base, "m_0")
+            self.as_first()
+
+    def as_first(self) -> None:
+        self.try_it(self.partner.base, "m_0")
 
     def try_it(self, model: str, who: str) -> None:
         """Let a model attempt the question, and correct itself."""
         settings = self.partner.settings
         sampling = settings.attempts.sampling(settings.seed)
         role = Role("policy", self.engine(model, who), sampling).greedy()
-        exercise = Exercise("chat", self.question, "", "")
+        exercise = Exercise("chat", self.asked, "", "")
         made = self.carry(correct_itself(exercise, 0, Policy(self.family, self.layout, role, role), self.updates))
         again = "" if len(made.attempts) == 1 else f" after {len(made.attempts) - 1} update(s)"
         answer = self.family.answer_of(made.attempts[-1])
@@ -88,19 +72,11 @@ class Correcting(Session):
             facts |= self.checked(text)
         self.message(who, part, text, **facts)
 
-    def is_known(self, question: str) -> bool:
-        """Say whether a question is of the form of those trained on, as far as a script can tell."""
-        try:
-            return not self.family.verify or bool(self.family.verify(question, "(1) ...") or True)
-        except ValueError:
-            return False
-
     def checked(self, attempt: str) -> dict[str, Any]:
-        """Return what a script finds in an attempt, where there is one that can read it."""
-        try:
-            found = self.family.verify(self.question, attempt) if self.family.verify else None
-        except ValueError:  # a question that its script cannot read
-            found = None
+        """Return what a script finds in an attempt, where there is one that can read the question."""
+        if not (self.is_known and self.family.verify):
+            return {}
+        found = self.family.verify(self.asked, attempt)
         if found is None:
             return {}
         return {"script": "right" if found.is_correct else f"wrong in step ({found.step})"}
@@ -121,6 +97,16 @@ def quoted(feedback: str, attempt: str) -> dict[str, Any]:
     at = attempt.find(found.span, start)
     mark = [at, at + len(found.span)] if found.span and at >= 0 else None
     return {"verdict": "wrong", "step": found.step, "span": found.span, "attempt": attempt, "mark": mark}
+
+
+def reads(family: Family, question: str) -> bool:
+    """Say whether a question is of the form of those trained on, as far as a script can tell."""
+    try:
+        if family.verify:
+            family.verify(question, "(1) ...")
+    except ValueError:
+        return False
+    return True
 
 
 def family_for(tasks: str) -> Family:

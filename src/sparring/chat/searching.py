@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from sparring.chat.session import Session
+from sparring.chat.session import OneByOne
 from sparring.engines.base import Request
 from sparring.flow import Role
-from sparring.report.browse import core
+from sparring.report.browse.refining import node_of
 from sparring.rollouts.refining import Refiner
 from sparring.rollouts.tree import Node, Search, Tree, search
 from sparring.signals.judge import Judgement, Panel
 from sparring.types import user
 
 
-class Searching(Session):
+class Searching(OneByOne):
     """Actor and refiner of one round, under the run's own search."""
 
-    several_lines = True
+    asks = ("Give an instruction", "Give another instruction")
     about = (
         "Give an instruction. The actor answers it, greedily as it was measured; the refiner votes on the answer, and "
         "where most say No it refines it, in a tree of refinements that are voted on in turn, until one passes or the "
         "tree is as large as the run's settings allow. /compare has m_0, the actor before the first round, answer the "
         "same, and the same refiner vote on that."
     )
-    commands: ClassVar = {"/compare": "show m_0's answer to the same, judged by the same refiner", **Session.commands}
+    commands: ClassVar = {"/compare": "show m_0's answer to the same, judged by the same refiner", **OneByOne.commands}
 
     def prepare(self) -> None:
         settings, prompts, partner = self.partner.settings, self.partner.prompts, self.partner
-        seed, self.asked, self.trees = settings.seed, "", 0
+        seed, self.trees = settings.seed, 0
         self.panel: Panel | None = None
         if not partner.refiner:
             return
@@ -40,27 +39,8 @@ class Searching(Session):
         self.refiner = Refiner(Role("refiner", engine, settings.refining.sampling(seed)), prompts["refine"])
         self.how = replace(Search(**settings.search.model_dump()), accept_root=True)
 
-    def new(self) -> None:
-        self.asked = ""
-
-    def hint(self) -> str:
-        if self.asked and self.partner.base:
-            return "Give another instruction, or /compare."
-        return "Give another instruction." if self.asked else "Give an instruction."
-
     def part_of(self, request: Request) -> str:
         return "response" if request.role == "policy" else ""
-
-    def command(self, name: str, rest: str) -> None:
-        if name != "/compare":
-            super().command(name, rest)
-        elif not self.partner.base:
-            self.note("There is no m_0 to compare with: this is m_0, or where it lies is not known.")
-        elif not self.asked:
-            self.compare = not self.compare
-            self.note(f"m_0 {'answers everything too, from now on' if self.compare else 'is no longer shown'}.")
-        else:
-            self.as_first()
 
     def said(self, text: str) -> None:
         self.asked = text
@@ -84,14 +64,14 @@ class Searching(Session):
         name = str(self.trees)
 
         def watch(node: Node) -> None:
-            self.tell({"event": "node", "tree": name, "node": node_row(node)})
+            self.tell({"event": "node", "tree": name, "node": node_of(node.row(), False).row()})
             if node.parent is None:
                 self.vote(node.judgement)
 
         tree = self.carry(search(name, self.asked, response, self.refiner, panel, self.how, watch=watch))
         best = tree.leaf or max(tree.nodes, key=lambda node: (node.value, -node.id))
         if tree.leaf:
-            self.tell({"event": "node", "tree": name, "node": node_row(best, accepted=True)})
+            self.tell({"event": "node", "tree": name, "node": node_of(best.row(), True).row()})
         self.note(outcome(tree, best))
         facts = {"accepted": tree.leaf is not None, "value": best.value, "depth": best.depth, "node": best.id}
         self.message(self.partner.label, "response", best.response, **facts)
@@ -123,22 +103,3 @@ def outcome(tree: Tree, best: Node) -> str:
     if not best.depth:
         return "It passed as it stood:"
     return f"Accepted after {best.depth} refinement(s) in a row ({made}):"
-
-
-def node_row(node: Node, accepted: bool = False) -> dict[str, object]:
-    """Return a node as pages and terminals are told of it."""
-    votes = _votes(node.judgement)
-    critique = node.judgement.critique or ""
-    row = core.Node(
-        node.id, node.parent, node.depth, node.value, node.response, critique, votes, node.refinement, accepted
-    ).row()
-    return row
-
-
-def _votes(judgement: Judgement) -> tuple[core.Vote, ...]:
-    words = {True: "yes", False: "no"}
-    made: Sequence[core.Vote] = [
-        core.Vote(None if vote.verdict is None else words[vote.verdict], vote.text, vote.reason)  # type: ignore[arg-type]
-        for vote in judgement.votes
-    ]
-    return (*made,)

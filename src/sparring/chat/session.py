@@ -110,6 +110,7 @@ class Session(ABC):
         What goes wrong is told as an `error`, and the session goes on.
         """
         self._stopping = threading.Event()
+        text = text.encode(errors="replace").decode()  # half a character is no text to a tokenizer
         name, _, rest = text.strip().partition(" ")
         try:
             if name.startswith("/") and "\n" not in text.strip():
@@ -140,6 +141,15 @@ class Session(ABC):
     def close(self) -> None:
         """Let go of the models. Not while something is being said: `stop` first."""
         self.engines.close()
+
+    def may_compare(self, begun: bool) -> bool:
+        """Say whether m_0 can be shown on what was said; where nothing was, it is from now on, or is no longer."""
+        if not self.partner.base:
+            self.note("There is no m_0 to compare with: this is m_0, or where it lies is not known.")
+        elif not begun:
+            self.compare = not self.compare
+            self.note(f"m_0 is {'shown beside it from now on' if self.compare else 'no longer shown'}.")
+        return bool(self.partner.base) and begun
 
     # For those who make sessions
 
@@ -185,6 +195,34 @@ class Session(ABC):
                 self.heard(who, request, reply)
 
         return heard
+
+
+class OneByOne(Session):
+    """A talk in which whatever is asked stands alone, and m_0 may be asked the same."""
+
+    several_lines = True
+    asks: ClassVar[tuple[str, str]]
+    """What the person is told to do: at first, and then again."""
+    asked: str = ""
+
+    @abstractmethod
+    def as_first(self) -> None:
+        """Have m_0 do what was asked."""
+
+    def new(self) -> None:
+        self.asked = ""
+
+    def hint(self) -> str:
+        first, again = self.asks
+        if not self.asked:
+            return f"{first}."
+        return f"{again}, or /compare." if self.partner.base else f"{again}."
+
+    def command(self, name: str, rest: str) -> None:
+        if name != "/compare":
+            super().command(name, rest)
+        elif self.may_compare(bool(self.asked)):
+            self.as_first()
 
 
 def told(reply: Completion) -> dict[str, Any]:

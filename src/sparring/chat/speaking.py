@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sparring.engines.base import OnText, Request, Streaming
-from sparring.errors import RolloutError, SparringError
+from sparring.errors import RolloutError
 from sparring.types import Completion
 
 
-class Stopped(SparringError):
-    """The person wants to hear no more."""
+class Stopped(Exception):
+    """The person wants to hear no more. Nothing went wrong, and what was said may be billed: no SparringError."""
 
 
 class Speaking:

@@ -14,6 +14,7 @@ terminal progress is drawn; elsewhere it is one JSON object a line.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -31,6 +32,7 @@ from sparring.errors import SettingsError, SparringError
 
 if TYPE_CHECKING:
     from sparring.cli.setup import Setup
+    from sparring.runs import Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 world_app = typer.Typer(no_args_is_help=True, help="The embedded worlds.")
@@ -293,7 +295,6 @@ def setup_of(recipe: str) -> type[Setup]:
 
 def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> None:
     from sparring.budget import Budget
-    from sparring.report.page import of_finished
     from sparring.report.progress import Progress
     from sparring.report.terminal import narrator
     from sparring.tracking import Trackers
@@ -302,7 +303,7 @@ def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> No
     if not (out / "summary.json").exists():
         fit_to_write(setup.engine_names().values())
     with (
-        setup.open_run(out, " ".join(sys.argv)) as kept,
+        setup.open_run(out, shlex.join(sys.argv)) as kept,
         setup.engines(kept.id, ceiling) as engines,
         Progress(kept.path, billed=engines.billed, budget=budget) as progress,
         Trackers(setup.report_to, kept) as trackers,
@@ -314,7 +315,18 @@ def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> No
                 listener(event)
 
         summary = setup.carry_out(kept, engines, told)
-        told({"event": "summary", **summary, "page": str(of_finished(kept))})
+        told({"event": "summary", **summary, **page_of(kept)})
+
+
+def page_of(run: Run) -> dict[str, str]:
+    """Return where the page of a finished run is; nothing where it cannot be made: the run is done all the same."""
+    from sparring.report.page import of_finished
+
+    try:
+        return {"page": str(of_finished(run))}
+    except (SparringError, OSError) as error:
+        typer.echo(f"sparring: the run is done, but its page cannot be made: {error}", err=True)
+        return {}
 
 
 def fit_to_write(engines: Iterable[str]) -> None:

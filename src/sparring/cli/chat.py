@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from sparring.chat import Event, Session, open_session
+from sparring.cli import Terminated
 from sparring.visible import visible
 
 DOES = {
@@ -32,12 +34,14 @@ LEAVE = ("/quit", "/exit")
 
 def chat(what: str, round: int | None, compare: bool, as_json: bool) -> None:
     """Talk until the person leaves: with /quit, or the end of input."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # what is no text ends no chat
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     shown = Shown(Console(highlight=False)) if at_terminal else None
     session = open_session(what, tell=shown.tell if shown else _line, compare=compare, round=round)
     try:
         if shown:
-            shown.note(f"{session.greeting}\n/quit leaves; Ctrl-C stops what is being said.")
+            shown.note(f"{session.greeting}\n/quit leaves; Ctrl-C stops what is being said or typed.")
         else:
             _line({"event": "greeting", "text": session.greeting})
         _talk(session, shown, _typed if at_terminal else _read)
@@ -51,9 +55,9 @@ def _talk(session: Session, shown: Shown | None, lines: Callable[[bool], Iterato
             return
         try:
             session.send(text)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             session.stop()
-            if not shown:
+            if not shown or isinstance(stop, Terminated):
                 raise
             shown.over()
             shown.note(f"Stopped. {session.hint()}")
@@ -70,11 +74,20 @@ def _typed(several: bool) -> Iterator[str]:
 
     readline.parse_and_bind("tab: self-insert")  # there is nothing to complete
 
-    return _blocks(lambda begun: input("| " if begun else "> "), several)
+    def line(begun: bool) -> str | None:
+        try:
+            return input("| " if begun else "> ")
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Terminated):
+                raise
+            sys.stdout.write("\n")
+            return None
+
+    return _blocks(line, several)
 
 
 def _read(several: bool) -> Iterator[str]:
-    def line(begun: bool) -> str:
+    def line(begun: bool) -> str | None:
         if found := sys.stdin.readline():
             return found.rstrip("\n")
         raise EOFError
@@ -82,8 +95,8 @@ def _read(several: bool) -> Iterator[str]:
     return _blocks(line, several)
 
 
-def _blocks(read: Callable[[bool], str], several: bool) -> Iterator[str]:
-    """Yield what is written until the end of input; a command is a line of its own."""
+def _blocks(read: Callable[[bool], str | None], several: bool) -> Iterator[str]:
+    """Yield what is written until the end of input; a command is a line of its own. None takes back what was begun."""
     begun: list[str] = []
     while True:
         try:
@@ -92,6 +105,9 @@ def _blocks(read: Callable[[bool], str], several: bool) -> Iterator[str]:
             if begun:
                 yield "\n".join(begun)
             return
+        if line is None:
+            begun = []
+            continue
         if line.strip():
             begun.append(line)
         if begun and (not several or not line.strip() or begun[0].startswith("/")):
@@ -130,6 +146,8 @@ class Shown:
         self.console.print(Text(visible(text), "dim"))
 
     def piece(self, who: str, part: str, text: str) -> None:
+        if self.speaking is None and not text.strip():
+            return
         if self.speaking is None:
             self.speaking, text = (who, part), text.lstrip()
             self.who(who, part)

@@ -31,6 +31,8 @@ def _fit(out: Path) -> None:
     """Refuse what a page must not replace: a folder, or a file that is something else, one of a run for instance."""
     if out.is_dir():
         raise DataError(f"--out {out} is a folder; name a file in it, {out / 'report.html'} for one")
+    if out.exists() and not out.is_file():
+        raise DataError(f"--out {out} is a device or a pipe, which a page would take the place of; name a file")
     if out.is_file() and not out.read_bytes()[:15].lower() == b"<!doctype html>":
         raise DataError(f"--out {out} is a file that is no page; it stays as it is, name another")
 

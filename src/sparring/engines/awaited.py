@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from sparring.errors import RolloutError
 from sparring.types import Chat, Completion, LogProb
 
 T = TypeVar("T")
+PATIENCE = 0.2
+"""Seconds of a reply after which whoever listens is asked whether to wait on."""
 
 
 @cache
@@ -75,7 +77,14 @@ class Awaited:
         return start(gather()).result()
 
     def stream(self, request: Request, on_text: OnText) -> Completion | RolloutError:
-        return start(self.speak(request, on_text)).result()
+        """Return `speak`'s reply. `on_text` is asked (with "") whether to wait on, for a server may be silent long."""
+        speaking = start(self.speak(request, on_text))
+        try:
+            while not wait([speaking], PATIENCE).done:
+                on_text("")
+            return speaking.result()
+        finally:
+            speaking.cancel()  # of what has ended there is nothing to cancel
 
     def log_prob(self, chats: Sequence[Chat], targets: Sequence[str]) -> list[LogProb | RolloutError]:
         async def gather() -> list[LogProb | RolloutError]:

@@ -54,7 +54,8 @@ class Served(Generator, Protocol):
 
 
 OnText = Callable[[str], None]
-"""Is told the words of a reply as they come, in pieces. It may raise, which breaks the reply off."""
+"""Is told the words of a reply as they come, in pieces; from a server also "", now and then, while none come. It may
+raise, which breaks the reply off: what was said till then may be billed, so it raises no SparringError."""
 
 
 @runtime_checkable

@@ -295,7 +295,7 @@ class HTTP(Awaited):
         if "n" in body and (rejected.names("n") or "n=" in rejected.told.message.replace(" ", "")):
             self._does_n = False
             return True
-        for name in ("seed", *STREAM, "top_p") if body.get("top_p") == 1 else ("seed", *STREAM):
+        for name in ("seed", *STREAM, *(["top_p"] if body.get("top_p") == 1 else [])):
             if name in body and rejected.names(name):
                 log.warning("%s takes no %r: it is left out", rejected.url, name)
                 self._unknown.add(name)

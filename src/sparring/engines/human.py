@@ -91,8 +91,8 @@ class Human(Awaited):
         return Completion(text or "", "stop" if text else "refused")
 
     def _ask(self, request: Request, number: int) -> str | None:
-        """Put a question to the person, while whoever draws there draws nothing. In a thread of its own."""
-        with _undisturbed():
+        """Put a question to the person, while nobody else asks or draws there. In a thread of its own."""
+        with _asking, _undisturbed():
             return self.terminal.ask(shown(request, number, self._waiting - 1))
 
 
@@ -131,6 +131,8 @@ def plain(text: str) -> str:
 
 # The terminal
 
+_asking = threading.Lock()
+"""Held while a person is asked: several may share the terminal of this process."""
 _drawing: list[tuple[Callable[[], None], Callable[[], None]]] = []
 """Those who draw on the terminal of this process: how to have them pause, and go on."""
 
@@ -182,7 +184,7 @@ class Terminal:
         return cls(both, both, owned=True)
 
     def ask(self, question: str) -> str | None:
-        """Return what the person writes up to an empty line, stripped; None for /skip.
+        """Return what the person writes up to an empty line or Ctrl-D, stripped; None for /skip.
 
         What was typed before the question was shown is no reply to it. Raises HungUp; ServerError at the end of input.
         """
@@ -192,7 +194,12 @@ class Terminal:
         self._write(question)
         lines: list[str] = []
         while True:
-            line = self._line()
+            try:
+                line = self._line()
+            except ServerError:
+                if not lines:
+                    raise
+                line = ""  # Ctrl-D ends a reply as well
             if not lines and line.strip() == SKIP:
                 return None
             if line.strip():

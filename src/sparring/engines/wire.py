@@ -221,7 +221,7 @@ class Wire:
         """Hear a stream to its end. Raises Stumbled where it breaks off: what was said till then may be billed."""
         async for data in events(chunks):
             said.take(data)
-            if data.strip() == END:
+            if said.error or data.strip() == END:
                 break
         if said.error:
             raise Stumbled(f"{where}: {self.told(json.dumps({'error': said.error}).encode()).message}", True)

@@ -7,13 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sparring.engines.adapters import read_adapter
+from sparring.engines.vllm import RANKS
 from sparring.export import facts
-from sparring.export.chosen import Chosen, Form, best_round
+from sparring.export.chosen import Chosen, Form, best_round, checkpoints
 from sparring.export.example import example
 from sparring.export.tongue import Tongue, drawn
 from sparring.export.words import templates
 from sparring.files import Row
-from sparring.flow import render
+from sparring.flow import quoted, render
 from sparring.report.parts import Unit
 from sparring.report.record import Metric, Record
 from sparring.rollouts.refining import BEGIN, END
@@ -38,7 +40,7 @@ def model_card(chosen: Chosen, form: Form, about: Row, record: Record, tongue: T
         **head(chosen, form, record),
         **measured(chosen, record, picture),
         **facts.made(record),
-        limits=facts.limits(chosen.recipe, chosen.model, chosen.base, record.settings),
+        limits=facts.limits(chosen.recipe, chosen.model, chosen.base),
         citation=facts.CITATIONS[chosen.recipe],
     )
 
@@ -95,6 +97,8 @@ def head(chosen: Chosen, form: Form, record: Record) -> Row:
         "license": "mit" if chosen.base.world else "",
         "tags": tags,
         "datasets": sorted(name for name in named if facts.is_on_hub(name)),
+        "ablations": facts.ablations(chosen.recipe, record.settings),
+        "one_base": not record.settings.get("refiner"),
         "title": f"{chosen.base.name} after {NAMES[chosen.recipe]}{who}, round {chosen.round}",
         "results": results(chosen, record),
     }
@@ -137,6 +141,7 @@ def measured(chosen: Chosen, record: Record, picture: bool) -> Row:
         "warnings": warnings,
         "verdict": record.verdict,
         "rounds": [entry["round"] for entry in record.rounds],
+        "prepared": 0 in checkpoints(chosen.run, chosen.model),
         "figures": rows,
         "title_of_figures": record.title,
         "picture": picture,
@@ -157,8 +162,9 @@ def cell(metric: Mapping[str, Any] | None, unit: Unit) -> str:
 
 
 def _n(metric: Metric, at: int) -> str:
-    here = metric.rounds[at] if at < len(metric.rounds) else None
-    return f"{here['n']}" if here else "-"
+    """Return n of a round; where it was not measured in it, that of the last round in which it was."""
+    known = [*metric.rounds[at : at + 1], *reversed(metric.rounds)]
+    return next(f"{one['n']}" for one in known if one)
 
 
 def served(known: Row) -> str:
@@ -166,7 +172,7 @@ def served(known: Row) -> str:
     slug, base, form = known["slug"], known["base"], known["form"]
     if form == "adapter":
         whose = base.hub or ("./base" if base.world else shlex.quote(base.name))
-        start = f"vllm serve {whose} --enable-lora --lora-modules {slug}=."
+        start = f"vllm serve {whose} --enable-lora{_rank(known['chosen'])} --lora-modules {slug}=."
     else:
         start = f"vllm serve . --served-model-name {slug}"
     part, voice = next(iter(known["sampling"].items()))
@@ -176,6 +182,15 @@ def served(known: Row) -> str:
         body["chat_template_kwargs"] = {"enable_thinking": False}
     call = "curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' -d "
     return f"{start}\n# the first {part}, from another shell\n{call}{shlex.quote(json.dumps(body))}"
+
+
+def _rank(chosen: Chosen) -> str:
+    """Return what vLLM must be told of an adapter's rank: it takes 16 and less by itself."""
+    assert chosen.adapter is not None  # `choose` has looked
+    config = read_adapter(chosen.adapter)
+    rank = max([int(config["r"]), *(config.get("rank_pattern") or {}).values()])
+    most = next((one for one in RANKS if one >= rank), rank)
+    return f" --max-lora-rank {most}" if most > 16 else ""
 
 
 def first_chat(known: Row) -> list[dict[str, str]]:
@@ -190,8 +205,7 @@ def first_chat(known: Row) -> list[dict[str, str]]:
         case "tripost", _:
             text = render(known["asked"], question=given["question"]).strip()
         case _, "refiner":
-            quoted = {name: "\n".join(f"> {line}" for line in given[name].splitlines()) or ">" for name in given}
-            text = render(prompts["judge"], **quoted)
+            text = render(prompts["judge"], **{name: quoted(said) or ">" for name, said in given.items()})
         case _:
             text = given["prompt"]
     return [{"role": "user", "content": text}]

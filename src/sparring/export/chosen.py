@@ -120,7 +120,8 @@ def base_of(run: Run, model: Model) -> Base:
     if world:
         return Base(engine, None, world.name)
     name = model_of(engine)
-    is_local = name.startswith((".", "/", "~")) or Path(name).expanduser().is_dir()
+    was_local = ("refiner" if own else "policy") in (settings.get("inputs") or {})  # its weights were read there
+    is_local = was_local or name.startswith((".", "/", "~")) or Path(name).expanduser().is_dir()
     return Base(engine, None if is_local or not HUB_ID.fullmatch(name) else name, None)
 
 

@@ -123,7 +123,7 @@ def data_card(run: Run, tables: list[Table], counts: Mapping[str, int]) -> str:
         rows=rows,
         size=size_of(sum(counts.values())),
         verdict=record.verdict,
-        is_world=str(record.settings.get("tasks")).startswith("world:"),
+        is_world=facts.is_of_a_world(record.settings),
         **facts.made(record),
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ CITATIONS = {
 }
 TRAINING = ("learning_rate", "epochs", "tokens", "batch_size", "schedule", "max_length", "beta", "sft_weight", "lora")
 """Settings of a training that a card names."""
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "star-gate": {"signal": "log_prob", "selection": "best", "closing": "own"},
+    "tripost": {"learn_from": "trajectories", "interaction": "every round"},
+    "spar": {"learn_from": "refined", "judge": "refiner", "refiner_learns": True},
+}
+"""Settings that make the method what a card's first words say of it; any other value is an ablation."""
 PRIVATE = ("vllm", "inputs", "ledger")
 """Settings that tell of machines, not of the model."""
 WHOSE = re.compile(r"^(hf|vllm):(.*)$", re.S)
@@ -61,6 +68,19 @@ def tested_on(settings: Mapping[str, Any]) -> str:
 def is_public(name: str) -> bool:
     """Tell whether everybody has these tasks: a world's, a generated family's, the Hub's."""
     return name.startswith("world:") or name in FAMILIES or is_on_hub(name)
+
+
+def ablations(recipe: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return the settings by which a run is not what the paper describes: selection=random."""
+    published = PUBLISHED[recipe]
+    return [f"{name}={settings[name]}" for name in published if settings.get(name, published[name]) != published[name]]
+
+
+def is_of_a_world(settings: Mapping[str, Any]) -> bool:
+    """Tell whether tasks and everybody who speaks are a world's: nobody else has a say in what was written."""
+    players = [player["engine"] for player in (settings.get("roles") or {}).values() if player]
+    named = [settings.get("policy"), settings.get("refiner"), *(name for name in players if name != "base")]
+    return all(str(name).startswith("world:") for name in [settings.get("tasks"), *filter(None, named)])
 
 
 def made(record: Record) -> Row:
@@ -123,9 +143,27 @@ def versions(record: Record) -> str:
 
 
 def command(line: str) -> str:
-    """Return the command that was given, without where it lay and what lay where on that machine."""
-    words = line.split(" ")[1:]
-    return " ".join(["sparring", *map(place, words)]) if words else ""
+    """Return the command that was given, without where it lay, what lay where on that machine, and its secrets."""
+    try:
+        words = shlex.split(line)[1:]
+    except ValueError:  # an older run did not quote what it put on record
+        words = line.split()[1:]
+    return shlex.join(["sparring", *_published(words)]) if words else ""
+
+
+def _published(words: list[str]) -> Iterator[str]:
+    for word in words:
+        key, mark, value = word.partition("=")
+        if mark and re.split(r"[.{]", key)[0] in PRIVATE:
+            continue  # the environment of a server may hold a token
+        if mark and value.startswith(("{", "[")):
+            try:
+                value = json.dumps(told(json.loads(value), key), ensure_ascii=False)
+            except ValueError:
+                value = "..."
+            yield f"{key}={value}"
+        else:
+            yield place(word)
 
 
 def told(value: Any, name: str = "") -> Any:
@@ -150,13 +188,13 @@ def place(text: str) -> str:
     return f"{kind}:{rest}" if kind else rest
 
 
-def limits(recipe: str, model: str, base: Base, settings: Mapping[str, Any]) -> list[str]:
+def limits(recipe: str, model: str, base: Base) -> list[str]:
     """Return what these figures do not show, a sentence or two each."""
     found = ["It was trained and measured on one kind of task; what it does elsewhere nobody has looked at."]
     match recipe, model:
         case "star-gate", _:
             found += [
-                "Users were played by a model, and answers compared by one: people may reply, and prefer, otherwise.",
+                "Users were played, and answers compared, by models or rules: people may reply, and prefer, otherwise.",
                 "It may ask where no question is needed, and it asks for what people may not want to tell: do not "
                 "keep what they say without their leave.",
             ]
@@ -166,12 +204,14 @@ def limits(recipe: str, model: str, base: Base, settings: Mapping[str, Any]) -> 
                 "how often."
             )
         case _, "refiner":
-            found.append("Its verdicts are votes of a model, which a search for what it accepts also finds fault in.")
+            found.append(
+                "Its verdicts are votes of a model: a search for what it accepts also finds what it is wrong to accept."
+            )
         case _:
             found.append("What was checked is what code can check: not whether an answer is true, or good.")
     if base.world:
         found.append("It knows a few hundred words of a made-up world, and none beside: it is a demonstration.")
-    elif not settings.get("bootstrap"):
+    else:
         found.append("Whatever holds of its base model (licence, languages, biases) holds of it as well.")
     return found
 

@@ -21,6 +21,7 @@ SELF = {
     ),
     'load_dataset(".", ': "load_dataset({quoted}, ",
     "vllm serve . --served-model-name": "vllm serve {repo} --served-model-name",
+    "=.\n# the first ": "={repo}\n# the first ",
 }
 """Lines of a card that name the folder itself, and what they are once it has a name."""
 
@@ -28,8 +29,8 @@ SELF = {
 def push(folder: Path, repo: str, *, private: bool = False) -> str:
     """Upload an exported folder to `repo`, OWNER/NAME, which is made if it is not there; return its address.
 
-    Raises SettingsError for a folder that is no export, a bad name, or no token in HF_TOKEN; ServerError where the
-    Hub cannot be reached or refuses.
+    Raises SettingsError for a folder that is no export, a bad name, no token in HF_TOKEN, or a repository that is to be
+    private and is not; ServerError where the Hub cannot be reached or refuses.
     """
     kind, token = kind_of(folder), ready(repo)
     from huggingface_hub import CommitOperationAdd, HfApi, errors
@@ -42,6 +43,8 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
     added.append(CommitOperationAdd("README.md", named(card, repo).encode()))
     try:
         made: Any = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
+        if private and not api.repo_info(repo, repo_type=kind).private:
+            raise SettingsError(f"--private: {repo} is there already, and everybody can read it; name another")
         api.create_commit(repo, added, commit_message="Exported by Sparring", repo_type=kind)
     except errors.OfflineModeIsEnabled as error:
         raise ServerError(f"HF_HUB_OFFLINE is set, so nothing was sent to {repo}: unset it to push") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparring import __version__
+from sparring.export import facts
 from sparring.export.chosen import Chosen, Form
 from sparring.files import Row
 
@@ -52,7 +53,7 @@ def speech(chosen: Chosen, form: Form = "merged") -> Row:
         "prompts": prompts,
         "instructions": instructions(chosen, prompts),
         "sampling": sampling(chosen),
-        "settings": {name: settings[name] for name in SETTINGS[recipe] if name in settings},
+        "settings": facts.told({name: settings[name] for name in SETTINGS[recipe] if name in settings}),
     }
 
 

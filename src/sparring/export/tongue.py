@@ -27,6 +27,8 @@ class Tongue:
     """Every token that ends a turn."""
     head: int | None
     """Dimensions of an attention head; None where the config does not tell."""
+    is_wide: bool
+    """Whether weights have 32 bits."""
 
     @classmethod
     def of(cls, checkpoint: Path) -> Tongue:
@@ -42,7 +44,9 @@ class Tongue:
         ends = {*_ids(_json(checkpoint / "generation_config.json").get("eos_token_id")), tokenizer.eos_token_id}
         known = tuple(sorted(one for one in ends if one is not None))
         template = Template(tokenizer, checkpoint.name, known)
-        return cls(template.takes_system, "enable_thinking" in str(tokenizer.chat_template), known, _head(checkpoint))
+        config, thinks = _json(checkpoint / "config.json"), "enable_thinking" in str(tokenizer.chat_template)
+        is_wide = config.get("dtype", config.get("torch_dtype")) == "float32"
+        return cls(template.takes_system, thinks, known, _head(config), is_wide)
 
 
 def generation_config(checkpoint: Path, ends: tuple[int, ...], sampling: Mapping[str, Mapping[str, Any]]) -> Row:
@@ -79,8 +83,7 @@ def _ids(configured: object) -> list[int]:
     return configured if isinstance(configured, list) else [configured] if isinstance(configured, int) else []
 
 
-def _head(checkpoint: Path) -> int | None:
-    config = _json(checkpoint / "config.json")
+def _head(config: Row) -> int | None:
     if "head_dim" not in config and {"hidden_size", "num_attention_heads"} <= config.keys():
         return config["hidden_size"] // config["num_attention_heads"]
     return config.get("head_dim")

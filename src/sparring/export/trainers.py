@@ -32,7 +32,9 @@ class Lost:
     weighted: int = 0
     """Replies whose weight is neither 0 nor 1."""
     in_pieces: int = 0
-    """Replies of which only a part was learned, or parts unlike: here the whole reply is."""
+    """Replies whose parts counted unlike: here the whole reply counts as 1."""
+    left_out: int = 0
+    """Replies of which a part must not be learned: here none of it is."""
     split: int = 0
     """Chats that became several rows."""
 
@@ -103,11 +105,13 @@ def _counts(weight: Any, lost: Lost) -> bool:
     if not isinstance(weight, list):
         lost.weighted += weight not in (0, 1)
         return weight > 0
-    parts = {float(part) for _, part in weight}
-    if parts != {0.0}:
-        lost.in_pieces += len(parts) > 1
-        lost.weighted += bool(parts - {0.0, 1.0})
-    return parts != {0.0}
+    parts = {float(part) for n, part in weight if n}
+    if 0.0 in parts:
+        lost.left_out += len(parts) > 1
+        return False
+    lost.in_pieces += len(parts) > 1
+    lost.weighted += parts != {1.0}
+    return bool(parts)
 
 
 def compared(row: Row, trainer: Trainer) -> Row:

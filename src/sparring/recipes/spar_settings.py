@@ -115,6 +115,7 @@ class SPaR(Settings):
     prompts_a_round: int = Field(default=10_000, ge=1)
     """Instructions tried in a round; no other round meets them."""
     test_prompts: int = Field(default=541, ge=1)
+    """Held-out instructions followed, checked by code."""
     test_judged: int = Field(default=1000, ge=0)
     """Labelled responses judged."""
     test_refined: int = Field(default=200, ge=0)
@@ -128,6 +129,7 @@ class SPaR(Settings):
     bootstrap_training: Training = SUPERVISED.model_copy(update={"epochs": 5})
     """Of M_0 and R_0 on the teacher's rows."""
     rounds: int = Field(default=3, ge=1)
+    """Each has instructions of its own."""
     samples: int = Field(default=5, ge=1)
     """Answers to an instruction."""
     attempts: Voice = Voice(temperature=0.9, top_p=0.9, max_tokens=2048)
@@ -173,6 +175,7 @@ class SPaR(Settings):
     ledger: Literal["paid", "all"] = "paid"
     """What is kept for ever: calls to servers that others run; or those of vllm: and hf: as well."""
     seed: int = 0
+    """Of everything that is drawn."""
 
     @property
     def shown(self) -> int:

@@ -78,6 +78,7 @@ class StarGate(Settings):
     check_content: bool = True
     """Leave out personas that the oracle's provider refuses to speak to."""
     rounds: int = Field(default=2, ge=1)
+    """Odd ones learn from split A, even ones from B."""
     samples: int = Field(default=10, ge=1)
     """Conversations a pair of task and persona."""
     turns: tuple[int, ...] = (1, 2, 3)
@@ -110,6 +111,7 @@ class StarGate(Settings):
     ledger: Literal["paid", "all"] = "paid"
     """What is kept for ever: calls to servers that others run; or those of vllm: and hf: as well."""
     seed: int = 0
+    """Of everything that is drawn."""
 
     @model_validator(mode="after")
     def check(self) -> Self:

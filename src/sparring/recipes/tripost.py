@@ -110,6 +110,7 @@ class TriPosT(Settings):
     test_sampled: int = Field(default=0, ge=0)
     """Of them, at most so many that are also tried at temperature 1, and voted on in the first and the last round."""
     rounds: int = Field(default=3, ge=1)
+    """Each trains further, or anew: see `init`."""
     samples: int = Field(default=5, ge=1)
     """Attempts a question and round."""
     attempts: Voice = Voice(temperature=1.0, max_tokens=1024)
@@ -154,6 +155,7 @@ class TriPosT(Settings):
     ledger: Literal["paid", "all"] = "paid"
     """What is kept for ever: calls to servers that others run; or those of vllm: and hf: as well."""
     seed: int = 0
+    """Of everything that is drawn."""
 
     @field_validator("ratio", mode="before")
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sparring.report.charts import HEADLINES
 from sparring.report.parts import Unit
 from sparring.report.record import Charge, Metric, Paid, Record, Stage
+
+T = TypeVar("T", int, float)
 
 LEADING = 4
 """Curves that are seen at once."""
@@ -52,14 +54,17 @@ class Figures:
     leading: tuple[Metric, ...]
     """Whose curves are seen at once."""
     following: tuple[Metric, ...]
-    seconds: float
-    """All stages."""
-    calls: int
+    seconds: float | None
+    """All stages; None: no stage says."""
+    calls: int | None
+    """By all roles; None: no stage says."""
     failed: int
     bars: tuple[tuple[str, float], ...]
     """Stages with their seconds, in the order in which they were made."""
     charges: tuple[tuple[str, ...], ...]
     """A row a role: who, calls, tokens in, tokens out, and what was billed."""
+    lost: tuple[tuple[str, int], ...]
+    """Roles with calls that may have been billed without an answer, and how many."""
     settings: tuple[tuple[str, str], ...]
     """Dotted name and value."""
 
@@ -73,13 +78,19 @@ def figures_of(record: Record) -> Figures:
         table=tuple(_line(metric) for metric in record.metrics),
         leading=tuple(first),
         following=tuple(metric for metric in record.metrics if metric not in first),
-        seconds=sum(stage.seconds or 0 for stage in record.stages),
-        calls=sum(charge.calls for charge in record.bill),
+        seconds=_total(stage.seconds for stage in record.stages),
+        calls=_total(charge.calls for charge in record.bill),
         failed=sum(failed.n for failed in record.failures),
         bars=_bars(record.stages),
         charges=tuple(_charge(charge) for charge in record.bill),
+        lost=tuple((charge.role, charge.lost) for charge in record.bill if charge.lost),
         settings=tuple(_flat(record.settings)),
     )
+
+
+def _total(numbers: Iterable[T | None]) -> T | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def _leading(record: Record) -> list[Metric]:
@@ -148,8 +159,20 @@ def _bars(stages: Sequence[Stage]) -> tuple[tuple[str, float], ...]:
 
 
 def _charge(charge: Charge) -> tuple[str, ...]:
-    tokens = (count(charge.prompt_tokens), count(charge.completion_tokens))
-    return (charge.role, count(charge.calls), *tokens, money(charge.now), money(charge.earlier), count(charge.free))
+    return (
+        charge.role,
+        count(charge.calls),
+        *tokens(charge),
+        money(charge.now),
+        money(charge.earlier),
+        count(charge.free),
+    )
+
+
+def tokens(asked: Charge | Stage) -> tuple[str, str]:
+    """Return the tokens that went in and came out; dashes for an engine that does not count, whose calls have none."""
+    counted = not asked.calls or asked.prompt_tokens or asked.completion_tokens
+    return (count(asked.prompt_tokens), count(asked.completion_tokens)) if counted else ("–", "–")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sparring.files import write_whole
 from sparring.report import browse
 from sparring.report.blocks import CATALOGUE, Block, blocks
-from sparring.report.figures import count, duration, figures_of
+from sparring.report.figures import count, duration, figures_of, tokens
 from sparring.report.record import Record
 from sparring.report.topology import STYLE
 from sparring.runs import Run
@@ -217,11 +217,12 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     drawings: dict[str, Any] = {"curve": charts.curve, "bars": charts.bars, "drawn": topology.loop}
-    filters: Mapping[str, Callable[..., Any]] = {
+    filters: dict[str, Any] = {
         "visible": visible,
         "ours": Markup,
         "duration": duration,
         "count": count,
+        "tokens": tokens,
     }
     shelf.filters.update(filters)
     shelf.globals |= drawings

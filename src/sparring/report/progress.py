@@ -16,7 +16,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, cast
@@ -32,7 +32,7 @@ NAME = ".progress.json"
 EVERY = 0.5
 """Seconds between two writings."""
 POINTS = 400
-"""Most points of a training's curve; beyond it every other one is left out."""
+"""Most points of a training's curve; beyond it those are left out that stand closest, never its first or its last."""
 LARGEST = 4_000_000
 """Bytes of a file that is still read as one of ours."""
 UNDERWAY, DONE, PAUSED, STOPPED, FAILED = "underway", "done", "paused", "stopped", "failed"
@@ -85,16 +85,19 @@ class Progress:
         name = f"{checkpoint.parent.name}/{checkpoint.name}"
         lasting = not self._trained or self._trained["checkpoint"] != name
         if not self._trained or lasting:
-            self._trained = {"checkpoint": name, "since": now, "step": 0, "of": None, "points": [], "ended": None}
+            fresh = {"checkpoint": name, "since": now, "first": None, "step": 0, "of": None}
+            self._trained = {**fresh, "points": [], "ended": None}
         known = self._trained
         known["at"] = now
         if "step" in event:
+            if known["first"] is None:  # what came before it was loading, and says nothing of the rate
+                known |= {"first": event["step"], "since": now}
             known |= {"step": event["step"], "of": event["of"]}
             known["ended"] = now if event["step"] >= event["of"] else None
         if "loss" in event:
-            known["points"] = [*known["points"], [event["step"], event["loss"]]]
+            known["points"].append([event["step"], event["loss"]])
             if len(known["points"]) > POINTS:
-                known["points"] = known["points"][len(known["points"]) % 2 :: 2] + known["points"][-1:]
+                del known["points"][_closest(known["points"])]
         return lasting or bool(known["ended"])
 
     def _write(self, at_once: bool = False) -> None:
@@ -124,6 +127,11 @@ class Progress:
             self._row["outcome"] = STOPPED
         self._row["ended"] = True
         self._write(at_once=True)
+
+
+def _closest(points: Sequence[Sequence[float]]) -> int:
+    """Return which point leaves the least gap where it is left out; neither the first nor the last."""
+    return min(range(1, len(points) - 1), key=lambda at: points[at + 1][0] - points[at - 1][0])
 
 
 def _ending(error: BaseException) -> tuple[str, str | None]:

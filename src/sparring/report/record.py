@@ -6,6 +6,7 @@ What an older run did not write down is None or left out, never 0.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from sparring.runs import Run
 
 __all__ = ["Charge", "Failed", "Metric", "Paid", "Record", "Stage", "Topology"]
 
+SERVER = "vllm"
+"""The settings that say how a server of ours is started."""
 LONG = 500
 """Most characters of an example of a failure."""
 
@@ -51,7 +54,7 @@ class Stage:
     calls: int | None
     """By all roles; None: it asked nobody, or did not count."""
     prompt_tokens: int | None
-    """None as `calls`; 0 also where an engine does not count."""
+    """None as `calls`; 0 also where an engine does not count, which `figures.tokens` tells."""
     completion_tokens: int | None
     failed: int | None
     """Rollouts that failed; None: it rolls nothing out."""
@@ -127,6 +130,7 @@ class Record:
     bill: tuple[Charge, ...]
     topology: Topology
     settings: Mapping[str, Any]
+    """Without those of the server that was started, whose environment may hold a key: a record is for sharing."""
     seeds: tuple[int, ...]
     versions: Mapping[str, str | None]
     commit: str | None
@@ -155,14 +159,25 @@ class Record:
             failures=_failures(run),
             bill=_bill(run, summary),
             topology=steps.topology(recipe, settings),
-            settings=settings,
+            settings={name: value for name, value in settings.items() if name != SERVER},
             seeds=tuple(record.get("seeds") or ()),
             versions=record.get("versions") or {},
             commit=record.get("commit"),
-            command=record.get("command"),
+            command=_shared(record.get("command")),
             prompts=record.get("prompts") or {},
             done=summary is not None,
         )
+
+
+def _shared(command: str | None) -> str | None:
+    """Return a command without what it told the server."""
+    if command is None:
+        return None
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not as a shell would read it, so nobody knows where a setting ends
+        return None if SERVER in command else command
+    return shlex.join(word for word in words if not re.match(rf"{SERVER}[.=]", word))
 
 
 def _metrics(recipe: str, rounds: Sequence[Row]) -> tuple[Metric, ...]:

@@ -57,7 +57,10 @@ class Served:
     async def now(self, request: web.Request) -> web.Response:
         edition = request.query.get("edition", "")
         since = int(edition) if edition.isdecimal() and edition.isascii() and len(edition) < 10 else 0
-        return _json(text_of(await self._do(self._now, since)))
+        try:
+            return _json(text_of(await self._do(self._now, since)))
+        except SparringError:
+            raise web.HTTPInternalServerError(text="A file of the run cannot be read.") from None
 
     def _now(self, since: int) -> Row:
         newest = self.watch.look()

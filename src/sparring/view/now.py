@@ -35,7 +35,7 @@ def now(run: Run, clock: float) -> Row:
     row = {"stages": len(journal), "latest": [_made(line) for line in journal[-LATEST:][::-1]]}
     try:
         return row | _told(run, told, journal, done, clock)
-    except (AttributeError, KeyError, TypeError, ValueError):  # a progress file of another version of this package
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # written by another version of us
         return row | _state("unknown" if not done else DONE, None)
 
 
@@ -82,8 +82,7 @@ def _bar(told: Mapping[str, Any], clock: float) -> Row | None:
     stages, training = cast("list[Row]", told["stages"]), cast("Row | None", told["training"])
     last = max(stages, key=lambda stage: stage["at"], default=None)
     if training and training["of"] and (last is None or training["at"] >= last["at"]):
-        first = training["points"][0][0] if training["points"] else 0
-        return _going({**training, "stage": training["checkpoint"], "done": training["step"], "first": first}, clock)
+        return _going({**training, "stage": training["checkpoint"], "done": training["step"]}, clock)
     return _going(last, clock) if last else None
 
 
@@ -128,7 +127,7 @@ def left_of_run(rounds: object, journal: Sequence[Row], bar: Mapping[str, Any] |
     if not isinstance(rounds, int) or current < 2 or current > rounds or not before:
         return None
     due = {name: seconds for name, seconds in before.items() if name not in took.get(current, {})}
-    if bar and at and bar["seconds"] is not None:
+    if bar and at and at[0] == current and bar["seconds"] is not None:  # not the last one of the round before
         due[at[1]] = bar["seconds"]
     left = sum(due.values()) + (rounds - current) * sum(before.values())
     return (left, current - 1) if left > 0 else None

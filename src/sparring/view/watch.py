@@ -1,7 +1,8 @@
 """The page of a run that goes on, made again when the run has more to show and somebody looks.
 
 Each time it is made is an edition. A page keeps to the edition it was served as until its reader asks for the newest:
-finished stages do not change, so the rollouts of all editions can still be read.
+finished stages do not change, so the rollouts of all editions can still be read. What is behind an edition is found
+anew where it is asked for: many may be made while somebody looks, and files that are looked through stay open.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from sparring.errors import SparringError
+from sparring.errors import RunError, SparringError
 from sparring.report import browse, page
 from sparring.report.blocks import OnDemand
 from sparring.report.record import Record
@@ -26,7 +28,7 @@ EVERY = 3.0
 SHARE = 10
 """Making editions may take one part in so many of the time."""
 READ = 3
-"""Editions of which what was read last is kept in memory."""
+"""Editions of which what was read is kept in memory, with its files open."""
 WATCHED = ("journal.jsonl", "summary.json", "run.json")
 """Files that change when there is more to show."""
 
@@ -38,7 +40,7 @@ class Edition:
     number: int
     """From 1."""
     groups: tuple[browse.Group, ...]
-    """What it can show; nothing of it is read before somebody looks."""
+    """What it can show, without the entries."""
 
     @property
     def shown(self) -> list[str]:
@@ -57,6 +59,8 @@ class Watch:
         self.editions: list[Edition] = []
         self.html = ""
         """Of the newest."""
+        self._groups: list[browse.Group] = []
+        """Of the newest, with the entries; nothing of them is read before somebody looks."""
         self._blocks = lru_cache(maxsize=READ)(self._on_demand)
         self._make()
 
@@ -70,7 +74,7 @@ class Watch:
             try:
                 self._make()
                 self._seen, self.problem = seen, False
-            except SparringError as error:
+            except (SparringError, OSError) as error:
                 self._due, self.problem = time.monotonic() + SHARE * EVERY, True
                 log.warning("the page stays as it was: %s", error)
         return self.newest
@@ -89,16 +93,29 @@ class Watch:
         return [label for label in self.newest.shown if label not in before]
 
     def _on_demand(self, number: int) -> OnDemand:
-        return OnDemand(self.editions[number - 1].groups)
+        known = self.editions[number - 1].groups
+        found = {group.id: group for group in self._groups}
+        if number != self.newest.number:  # what these have read is the newest page's
+            found = {group.id: group for group in browse.groups(Run(self.path))}
+        return OnDemand([_reopened(group, found.get(group.id)) for group in known])
 
     def _make(self) -> None:
         began = time.monotonic()
         run = Run(self.path)
-        groups = (*browse.groups(run),)
-        self.html = page.render(Record.read(run), live=True)
-        self.editions.append(Edition(len(self.editions) + 1, groups))
+        groups, html = browse.groups(run), page.render(Record.read(run), live=True)
+        self._groups, self.html = groups, html
+        self.editions.append(Edition(len(self.editions) + 1, tuple(replace(group, entries=_gone) for group in groups)))
         now = time.monotonic()
         self._due = now + max(EVERY, SHARE * (now - began))
+
+
+def _reopened(group: browse.Group, found: browse.Group | None) -> browse.Group:
+    """Return a group of an edition with its entries; without, where the run has another in its place by now."""
+    return replace(group, entries=found.entries) if found and found.label == group.label else group
+
+
+def _gone() -> Iterator[browse.Entry]:
+    raise RunError("this is of an earlier state of the run; the newest page has what became of it")
 
 
 def _named(group: browse.Group) -> str:

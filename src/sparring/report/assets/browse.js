@@ -42,7 +42,7 @@
     const turn = ++opening;
     const read = await load(next.index);
     if (turn !== opening) return;
-    if (group !== next) { chosen.clear(); ui.search.value = ""; ui.sort.value = "run"; }
+    if (group !== next) { chosen.clear(); ui.search.value = ""; ui.sort.value = "run"; active = -1; }
     [group, index, found] = [next, read, null];
     index.lower ??= index.titles.map((title) => title.toLowerCase());
     searching++;
@@ -169,9 +169,10 @@
   }
 
   // ---- All text ----
+  const UNSEEN = new Set(["kind", "group"]); // names of ours, which are shown in other words
   function* texts(value) {
     if (typeof value === "string") yield value;
-    else if (value && typeof value === "object") for (const inner of Object.values(value)) yield* texts(inner);
+    else if (value && typeof value === "object") for (const [name, inner] of Object.entries(value)) if (!UNSEEN.has(name)) yield* texts(inner);
   }
 
   async function searchAll() {

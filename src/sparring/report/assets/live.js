@@ -114,9 +114,13 @@
   // ---- Asking ----
   async function ask() {
     clearTimeout(asking);
+    let why = "No answer from sparring view: it was stopped, or the run's folder is gone. What is below stays readable.";
     try {
       const response = await fetch(`/now?edition=${root.dataset.edition}`, { cache: "no-store" });
-      if (!response.ok) throw new Error();
+      if (!response.ok) {
+        why = await response.text();
+        throw new Error();
+      }
       const row = await response.json();
       failures = 0;
       stands(row);
@@ -126,7 +130,7 @@
       failures += 1;
       if (failures > 1) {
         at("live-dot").className = "dot lost";
-        say("live-says", "No answer from sparring view: it was stopped, or the run's folder is gone. What is below stays readable.");
+        say("live-says", why);
       }
       wait = LATER;
     }

@@ -65,7 +65,10 @@
       waiting.set(name, resolve);
       script.addEventListener("error", () => reject(new Error(
         `${name}.js is missing: the folder ${root.dataset.beside} belongs beside this page.`)));
-      script.addEventListener("load", () => script.remove());
+      script.addEventListener("load", () => {
+        script.remove();
+        if (waiting.delete(name)) reject(new Error(`${name}.js is not what this page has beside it.`));
+      });
       document.head.append(script);
     });
   }
@@ -111,7 +114,7 @@
   }
 
   async function copied(button, text) {
-    const label = button.textContent;
+    const label = button.dataset.label ??= button.textContent;
     try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; }
     catch { button.textContent = "Press Ctrl+C"; }
     setTimeout(() => { button.textContent = label; }, 1600);

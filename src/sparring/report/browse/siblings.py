@@ -49,7 +49,7 @@ class Siblings:
         Every row leads to its entry in `group`.
         """
         ids = self.families.get(self.of.get(id, ""), [])
-        shown = ids if len(ids) <= MOST else [one for at, one in enumerate(ids) if at < MOST or one == id]
+        shown = ids[:MOST] if id in ids[:MOST] or id not in self.of else [*ids[:MOST], id]
         if len(shown) < len(ids):
             label = f"{label}: the best {MOST} of {len(ids)}"
         rows: list[list[Cell]] = [
