@@ -99,6 +99,7 @@ def screen(
 
 
 def _become(command: Sequence[str], folder: Path | None, stdout: Path | None, environment: Mapping[str, str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs tests in the background may ignore it
     try:
         if folder:
             os.chdir(folder)
