@@ -26,6 +26,7 @@ BENCHMARKS = (
     "votes",
     "verifiers",
     "report",
+    "training",
     "vllm",
 )
 RESULTS = Path(__file__).with_name("results.jsonl")

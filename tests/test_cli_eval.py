@@ -171,3 +171,40 @@ def test_a_world_brings_its_prompts_its_checks_and_its_settings(sparring: Comman
     told = json.loads(ended.out)
     assert told["prompts"] == 40 and told["billed"] == {}
     assert told["ways"]["search"]["over_greedy"]["low"] >= 0
+
+
+# `--suite judge` (append to tests/test_cli_eval.py once cli_init.patch is in)
+
+
+def labelled(path: Path) -> Path:
+    rows = [{"prompt": f"Ask {at}.", "response": "good" if at % 2 else "bad", "label": at % 2 == 1} for at in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_judge_is_certified_and_one_that_is_not_as_required_fails(sparring: Command, tmp_path: Path) -> None:
+    labelled(tmp_path / "items.jsonl")
+    with serving(reply=lambda body, seed: "Verdict: Yes") as server:
+        command = ("eval", f"{server.url}#test", "--suite", "judge", "--items", "items.jsonl", "--json")
+        fine = sparring(*command, "votes=3", "quorum=2")
+        failed = sparring(*command, "votes=3", "quorum=2", "--require", "balanced_accuracy=0.65")
+    assert (fine.status, failed.status) == (0, 1), fine.err + failed.err
+    assert json.loads(fine.out)["metrics"]["yes_bias"]["value"] == 0.5
+    assert json.loads(failed.out)["failed"][0].startswith("balanced_accuracy is 0.500")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--suite", "judge"), "--suite judge takes labelled responses: --items"),
+        (("--suite", "judge", "--items", "items.jsonl", "--curve"), "no part for --refiner or --curve"),
+        (("--suite", "judge", "--items", "items.jsonl", "--require", "x=1"), "a certificate has no 'x'"),
+        (("--suite", "ifeval.jsonl"), "--refiner is missing"),
+        (("--suite", "ifeval.jsonl", "--refiner", "world:x/y", "--compare"), "are of --suite judge; leave them out"),
+    ],
+)
+def test_what_is_of_a_judge_and_what_of_an_actor_is_told_apart(
+    sparring: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    labelled(tmp_path / "items.jsonl")
+    refused(sparring("eval", "http://127.0.0.1:9/v1#m", *arguments), message)

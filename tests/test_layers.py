@@ -39,6 +39,8 @@ MODEL_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datase
 
 HEAVY = (
     "engines.hf",
+    "training.batches",
+    "training.callbacks",
     "training.dpo",
     "training.sft",
     "training.shared",

@@ -9,6 +9,7 @@
     |   `-- LedgerError             a ledger that cannot be read or written
     |-- TrainingError               the training job ended badly                     exit status 1
     |-- GateError                   a world's model lacks a skill the loop relies on exit status 1
+    |-- CertificateError            a judge is not as good as a run requires         exit status 1
     |-- TooManyFailures             more rollouts failed than the settings allow     exit status 1
     |-- ServerError                 a server is gone, or will not serve this account exit status 1
     |-- BudgetReached               the next call would not fit under the ceiling     exit status 3
@@ -58,6 +59,10 @@ class TrainingError(SparringError):
 
 class GateError(SparringError):
     """A world's model lacks a skill that the loop relies on."""
+
+
+class CertificateError(SparringError):
+    """A judge is not as good as a run requires, before the run would train on what it says."""
 
 
 class TooManyFailures(SparringError):

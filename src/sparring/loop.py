@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from sparring.engines import trained
 from sparring.engines.base import Generator, Scorer, Served
 from sparring.errors import EngineError, SettingsError
+from sparring.evals.summary import Against, E, verdicts
 from sparring.flow import Role
 from sparring.opening import Engines
 from sparring.settings import Player, Preference, Training
@@ -33,6 +34,8 @@ class Common(Protocol):
     def init(self) -> Literal["base", "previous"]: ...
     @property
     def training(self) -> Training: ...
+    @property
+    def roll_back(self) -> bool: ...
     @property
     def seed(self) -> int: ...
 
@@ -72,6 +75,15 @@ class Loop:
         for name, engine in opened.items():
             if not isinstance(engine, Generator):
                 raise EngineError(f"the engine of {name!r} cannot continue a chat")
+
+    def went(self, found: Sequence[E], against: Against[E]) -> int:
+        """Tell how the last round did, and return the round whose model the next begins from.
+
+        That is the last one, or where it got worse and the settings roll back, the best before it.
+        """
+        last = verdicts(found, against, self.settings.roll_back)[-1]
+        self.stages.tell({"event": "verdict", "round": len(found) - 1, "verdict": last.text})
+        return last.best if last.rolled_back else len(found) - 1
 
     def train(
         self,

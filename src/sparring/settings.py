@@ -128,6 +128,8 @@ class Training(Settings):
     """Of torch on the CPU; None leaves it to torch."""
     lora: dict[str, Any] | None = None
     """PEFT's r, alpha, dropout, target_modules; None trains every weight."""
+    save_every: int | None = Field(default=None, ge=1)
+    """Steps between saves from which a killed training goes on, at 12 bytes a trained parameter; None begins again."""
     report_to: tuple[Literal["trackio", "wandb", "tensorboard"], ...] = ()
     """Trackers that are told of it, and of the rounds: ["trackio"]. They change nothing."""
 

@@ -33,6 +33,7 @@ from sparring.stages import Stages
 from sparring.tasks import Task
 from sparring.types import Chat, Failure
 
+UNKNOWN = {"position_bias": None, "agreement": None}
 PERSONAS = [Persona(f"persona-test-{p}", name, f"I'm {name}. Secret {p}.") for p, name in enumerate(["Ada", "Bo"], 1)]
 TASKS = [
     Task("task-1", "Where should we eat?", "specific", "test"),
@@ -260,6 +261,7 @@ def test_the_table_of_two_by_two_says_which_part_won(tmp_path: Path) -> None:
         "unreadable": 0.0,
         "spoiled": 0.0,
         "position_bias": 0.0,
+        "agreement": None,
     }
 
 
@@ -268,7 +270,7 @@ def test_the_gain_over_m_0_is_paired_by_pair(tmp_path: Path) -> None:
     first = next(iter(m_0.log_probs))
     poorer = replace(m_0, log_probs={first: m_0.log_probs[first] - 2.0, "a pair that m_0 alone knows": -99.0})
     found = examined(tmp_path, 1, {"own": answering(GOOD)}, poorer)
-    assert found.metrics["oracle_log_prob_over_m_0"] == Interval(2.0, None, None, 1)
+    assert found.metrics["oracle_log_prob_over_m_0"] == Interval(2.0, None, None, 1, 1.0)
 
 
 def test_answers_alone_come_after_m_0s_questions_and_every_other_answer_after_the_models_own(tmp_path: Path) -> None:
@@ -302,7 +304,7 @@ def test_an_unreadable_judge_leaves_the_win_rate_unknown(tmp_path: Path) -> None
     mute = Role("judge", Scripted(lambda _: "Both are fine."))
     found = examined(tmp_path, 1, {"own": answering(GOOD)}, m_0, judge=mute)
     assert found.metrics["win_rate"] is None
-    assert found.judge["win_rate"] == {"ties": None, "unreadable": 1.0, "spoiled": 0.0, "position_bias": None}
+    assert found.judge["win_rate"] == {"ties": None, "unreadable": 1.0, "spoiled": 0.0} | UNKNOWN
 
 
 # What came to nothing
@@ -371,10 +373,10 @@ def test_a_voice_that_answers_nobody_loses_every_pair_and_is_not_merely_absent(t
     m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
     voices = {"own": answering(MUTE), "questions_alone": answering(BAD), "answers_alone": answering(MUTE)}
     found = examined(tmp_path, 1, voices, m_0)
-    assert found.metrics["win_rate"] == Interval(0.0, 0.0, 0.0, 4)
+    assert found.metrics["win_rate"] == Interval(0.0, 0.0, 0.0, 4, p=2 / 2**4)
     assert found.metrics["win_rate_answers_alone"] == Interval(0.0, 0.0, 0.0, 4)
     assert value(found.metrics["win_rate_questions_alone"]) == 0.5
-    assert found.judge["win_rate"] == {"ties": None, "unreadable": None, "spoiled": 1.0, "position_bias": None}
+    assert found.judge["win_rate"] == {"ties": None, "unreadable": None, "spoiled": 1.0} | UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -388,7 +390,7 @@ def test_a_pair_in_which_m_0_itself_came_to_nothing_is_left_out_for_every_voice(
     assert m_0.metrics["win_rate_personalised"] == Interval(1.0, 1.0, 1.0, 2)
     voices = {"own": answering(GOOD), "questions_alone": answering(MUTE), "answers_alone": answering(BAD)}
     found = examined(tmp_path, 1, voices, m_0)
-    assert found.metrics["win_rate"] == Interval(1.0, 1.0, 1.0, 2)
+    assert found.metrics["win_rate"] == Interval(1.0, 1.0, 1.0, 2, p=2 / 2**2)
     assert found.metrics["win_rate_questions_alone"] == Interval(0.0, 0.0, 0.0, 2)
     assert found.metrics["win_rate_answers_alone"] == Interval(0.5, 0.5, 0.5, 2)
     assert "win_rate_on_general" not in found.metrics

@@ -251,9 +251,11 @@ def test_tokens_are_counted_where_they_are_known() -> None:
 # The verdict
 
 
-def judged(gain: float, low: float | None, high: float | None, direct: float | None = None) -> list[Examined]:
-    over = Interval(gain, low, high, 200)
-    alone = over if direct is None else Interval(direct, direct - 0.01, direct + 0.01, 200)
+def judged(
+    gain: float, low: float | None, high: float | None, p: float = 0.004, direct: float | None = None
+) -> list[Examined]:
+    over = Interval(gain, low, high, 200, p)
+    alone = over if direct is None else Interval(direct, direct - 0.01, direct + 0.01, 200, 0.01)
     metrics: Metrics = {
         "accuracy_self_corrected": Interval(0.9, 0.86, 0.94, 200),
         "accuracy_self_corrected_over_round_0": over,
@@ -267,10 +269,10 @@ def judged(gain: float, low: float | None, high: float | None, direct: float | N
 @pytest.mark.parametrize(
     ("found", "word"),
     [
-        (judged(0.1, 0.05, 0.15), "round 1 improved: "),
-        (judged(0.1, 0.05, 0.15, direct=-0.05), "round 1 did not improve: "),
-        (judged(0.02, -0.01, 0.05), "round 1 did not improve: "),
-        (judged(-0.1, -0.15, -0.05), "round 1 got worse: "),
+        (judged(0.1, 0.05, 0.15), "round 1 improved (p = 0.004): "),
+        (judged(0.1, 0.05, 0.15, direct=-0.05), "round 1 did not improve (p = 0.010): "),
+        (judged(0.02, -0.01, 0.05, p=0.2), "round 1 did not improve (p = 0.200): "),
+        (judged(-0.1, -0.15, -0.05), "round 1 got worse (p = 0.004): "),
         (judged(0.1, None, None), "round 1 could not be judged: "),
     ],
 )
@@ -282,8 +284,9 @@ def test_a_round_improved_only_where_it_answers_better_than_m_0_did_in_either_wa
 
 def test_the_verdict_says_by_how_much_and_what_was_mended_and_broken() -> None:
     assert verdict(judged(0.1, 0.05, 0.15)) == (
-        "round 1 improved: correcting itself it answers 90.0% of 200 held-out questions, +10.0 points (95 % interval "
-        "+5.0 to +15.0) on m_0 correcting itself, +10.0 points (95 % interval +5.0 to +15.0) on m_0's first attempts; "
+        "round 1 improved (p = 0.004): correcting itself it answers 90.0% of 200 held-out questions, +10.0 points "
+        "(95 % interval +5.0 to +15.0) on m_0 correcting itself, +10.0 points (95 % interval +5.0 to +15.0) on m_0's "
+        "first attempts; "
         "it mended 20 and broke 1; there was nothing to learn from in round 1"
     )
 

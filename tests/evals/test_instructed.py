@@ -43,9 +43,11 @@ def test_an_answer_that_is_not_there_is_a_miss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "word"), [(28, "improved"), (10, "did not improve"), (0, "got worse")], ids=["more", "as many", "fewer"]
+    ("right", "word"),
+    [(28, "improved (p < 0.001)"), (10, "did not improve (p = 1.000)"), (0, "got worse (p = 0.002)")],
+    ids=["more", "as many", "fewer"],
 )
-def test_the_verdict_says_what_the_intervals_say(right: int, word: str) -> None:
+def test_the_verdict_says_what_the_test_says(right: int, word: str) -> None:
     first = examined(10)
     told = verdict([first, examined(right, first)])
     assert told.startswith(f"round 1 {word}: of 30 held-out prompts it follows {right / 30:.1%}, ")

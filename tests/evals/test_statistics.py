@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.evals.statistics import Interval, mean_interval, overlap, paired_difference
+from sparring.evals.statistics import Interval, mean_interval, overlap, paired_difference, sign_flip_p
 
 NUMBERS = st.floats(-1e6, 1e6)
 
@@ -104,7 +104,7 @@ def test_a_paired_difference_finds_what_the_spread_between_tasks_hides() -> None
 
 
 def test_a_paired_difference_is_over_shared_items_and_unknown_where_there_are_none() -> None:
-    assert paired_difference({"x": 3.0, "y": 9.0}, {"x": 1.0, "z": 5.0}) == Interval(2.0, None, None, 1)
+    assert paired_difference({"x": 3.0, "y": 9.0}, {"x": 1.0, "z": 5.0}) == Interval(2.0, None, None, 1, p=1.0)
     assert paired_difference({"x": 3.0}, {"z": 5.0}) is None
 
 
@@ -129,3 +129,48 @@ def test_as_many_clusters_as_the_paper_has_pairs_give_the_bounds_of_theory() -> 
     interval = mean_interval(np.arange(12_500.0).tolist())
     assert interval is not None and interval.n == 12_500
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * 12_500 / math.sqrt(12 * 12_500), rel=0.05)
+
+
+# The paired test
+
+
+def binomial_p(wins: int, losses: int) -> float:
+    """McNemar's exact test, two-sided."""
+    n, fewer = wins + losses, min(wins, losses)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(6, 0), (5, 1), (9, 2), (4, 4), (1, 0)])
+def test_of_few_right_and_wrong_answers_the_test_is_mcnemars_exactly(wins: int, losses: int) -> None:
+    assert sign_flip_p([1.0] * wins + [-1.0] * losses + [0.0] * 50) == pytest.approx(binomial_p(wins, losses))
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(30, 12), (40, 38), (9, 6)])
+def test_of_many_it_is_drawn_and_near(wins: int, losses: int) -> None:
+    found = sign_flip_p([1.0] * wins + [-1.0] * losses + [0.0] * 50)
+    assert found == pytest.approx(binomial_p(wins, losses), abs=0.02)
+    assert found == sign_flip_p([-1.0] * wins + [1.0] * losses)  # two-sided, and what is equal says nothing
+
+
+def test_the_size_of_differences_counts_as_in_scipys_permutation_test() -> None:
+    from scipy.stats import permutation_test
+
+    values = np.random.default_rng(1).normal(0.4, 1.0, 25)
+    theirs = permutation_test((values, np.zeros(25)), lambda a, b: np.mean(a - b), permutation_type="samples", rng=2)
+    assert sign_flip_p(values.tolist()) == pytest.approx(theirs.pvalue, abs=0.015)
+
+
+def test_where_nothing_differs_p_is_1_and_it_is_never_0() -> None:
+    assert sign_flip_p([]) == sign_flip_p([0.0, 0.0]) == 1.0
+    assert sign_flip_p([1.0] * 400) == 1 / 10_001
+
+
+def test_equal_models_are_told_apart_no_oftener_than_p_says() -> None:
+    generator = np.random.default_rng(3)
+    found = [sign_flip_p(generator.integers(-1, 2, size=60).tolist(), seed=at) for at in range(400)]
+    assert 0.01 < np.mean([p < 0.05 for p in found]) <= 0.075
+
+
+def test_a_paired_difference_bears_its_p_into_the_summary() -> None:
+    found = paired_difference(dict.fromkeys("abcdef", 1.0), dict.fromkeys("abcdef", 0.0))
+    assert found and found.as_dict()["p"] == 2 / 2**6

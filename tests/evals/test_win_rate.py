@@ -183,6 +183,8 @@ def test_a_judge_that_always_prefers_the_first_has_bias_one_and_decides_nothing(
     assert found.win_rate is not None
     assert (found.win_rate.value, found.win_rate.low, found.win_rate.high, found.win_rate.n) == (0.5, 0.5, 0.5, 6)
     assert (found.position_bias, found.ties, found.unreadable) == (1.0, 0.0, 0.0)
+    # Twelve votes, six for each: 2 * 6 * 6 of 12 * 11 pairs would differ by chance, and all do.
+    assert found.agreement == pytest.approx(1 - 132 / 72)
 
 
 def test_a_judge_that_always_prefers_the_second_has_bias_minus_one() -> None:
@@ -193,6 +195,12 @@ def test_a_fair_judge_has_no_bias() -> None:
     found = win_rate(judged([("ours", "theirs")] * 4, lambda a, b: f"Final Response: {'A' if a == 'ours' else 'B'}"))
     assert found.win_rate is not None
     assert (found.win_rate.value, found.position_bias) == (1.0, 0.0)
+
+
+def test_orders_that_agree_have_an_agreement_of_one_and_ties_are_verdicts() -> None:
+    assert win_rate(items(("a", "b"), ("b", "a"), ("tie", "tie"), ("a", None))).agreement == 1.0
+    # y y, y t, n n of (ours, tie, theirs): one of three units differs; by chance 2 * (3 + 6 + 2) of 30 pairs would.
+    assert win_rate(items(("a", "b"), ("a", "tie"), ("b", "a"))).agreement == pytest.approx(1 - (2 / 6) / (22 / 30))
 
 
 def test_both_orders_take_the_bias_out_of_a_judge_with_a_real_preference() -> None:
@@ -230,6 +238,7 @@ def test_an_unreadable_verdict_is_no_loss() -> None:
 def test_where_nothing_could_be_read_there_is_no_win_rate() -> None:
     found = win_rate(items((None, None), (None, None)))
     assert (found.win_rate, found.ties, found.unreadable, found.position_bias) == (None, None, 1.0, None)
+    assert found.agreement is None
 
 
 def test_where_nothing_was_judged_nothing_is_known() -> None:

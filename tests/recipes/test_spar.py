@@ -256,7 +256,9 @@ def test_a_run_ends_with_a_summary_in_which_the_actor_has_learned(stage: Stage) 
     assert value(summary, 1, "instruction_strict") == pytest.approx(2 / 3)
     assert value(summary, 2, "prompt_strict_over_round_0") == 1.0
     assert value(summary, 2, "prompt_strict_sampled_over_round_0") == 1.0
-    assert summary["verdict"].startswith("round 2 improved: of 6 held-out prompts it follows 100.0%, +100.0 points")
+    assert summary["verdict"].startswith(
+        "round 2 improved (p = 0.031): of 6 held-out prompts it follows 100.0%, +100.0 points"
+    )
     assert "its judge is right on 100.0%" in summary["verdict"]
     assert set(summary["calls"]) == {"policy", "judge", "refiner"}
 
@@ -623,3 +625,42 @@ def test_other_settings_are_another_run(stage: Stage) -> None:
     stage.run(rounds=1)
     with pytest.raises(RunError, match="samples: 5 -> 4"):
         stage.run(rounds=1, samples=4)
+
+
+# Rolling back
+
+
+def spoiled_once(engine: str, request: Request) -> str:
+    """M_1 follows no test prompt, every other actor all of them."""
+    is_test = request.chat[-1]["content"] in {one.prompt for one in EXAM.test}
+    return plays(request, 2 if is_test and round_of(engine) != 1 else 0)
+
+
+@pytest.mark.parametrize("roll_back", [True, False])
+def test_after_a_round_that_got_worse_both_models_begin_from_the_best_where_that_is_set(
+    tmp_path: Path, roll_back: bool
+) -> None:
+    stage = Stage(tmp_path / "run", spoiled_once)
+    summary = stage.run(roll_back=roll_back)
+    starts = ["base", "base"] if roll_back else ["round-1/actor", "round-1/refiner"]
+    assert [start for start, rows, _ in stage.trained if rows.startswith("round-2")] == starts
+    back = ", rolled back to round 0" if roll_back else ""
+    assert summary["rounds"][1]["verdict"] == f"got worse (p = 0.031 against round 0){back}"
+    assert summary["rounds"][2]["verdict"] == "did not improve (p = 1.000 against round 0)"
+    assert value(summary, 1, "forgotten") == 1.0
+
+
+def test_what_the_judge_passes_is_held_against_the_checkers(stage: Stage) -> None:
+    summary = stage.run(rounds=1)
+    assert value(summary, 1, "judge_over_checker") == 0.0
+    assert "judge_over_checker" not in summary["rounds"][0]["metrics"]
+    lenient = Stage(stage.folder.parent / "lenient", yes_to_all)
+    summary = lenient.run(rounds=1)
+    assert value(summary, 1, "judge_over_checker") == pytest.approx(0.8)  # one of five answers has all words
+    assert summary["rounds"][1]["warnings"] == ["the judge passes +80.0% of answers over the checker's share"]
+
+
+def yes_to_all(engine: str, request: Request) -> str:
+    said = plays(request, round_of(engine))
+    is_vote = request.chat[0]["content"].startswith("JUDGE") and len(request.chat) == 1
+    return "It is fine.\nVerdict: Yes" if is_vote else said

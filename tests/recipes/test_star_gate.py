@@ -320,7 +320,9 @@ def test_a_run_ends_with_a_summary_of_every_round(stage: Stage) -> None:
     assert (value(summary, 2, "win_rate_on_specific"), value(summary, 2, "win_rate_on_general")) == (1.0, 1.0)
     assert (value(summary, 2, "conversations_held"), summary["rounds"][2]["failed"]) == (1.0, {})
     assert (value(summary, 0, "oracle_log_prob_floor"), value(summary, 0, "oracle_log_prob_ceiling")) == (-50, -10)
-    assert summary["verdict"].startswith("round 2 improved: its answers are preferred to m_0's in 100.0% of 4")
+    assert summary["verdict"].startswith(
+        "round 2 did not improve (p = 0.125): its answers are preferred to m_0's in 100.0% of 4"  # no four could
+    )
 
 
 def test_every_call_is_counted_under_its_role(stage: Stage) -> None:
@@ -888,7 +890,7 @@ def test_a_model_that_breaks_off_its_conversations_loses_those_pairs_and_it_is_t
         {"question without a question mark": 4},
         {"question without a question mark": 4},
     ]
-    assert summary["verdict"].startswith("round 2 did not improve: ")
+    assert summary["verdict"].startswith("round 2 did not improve (p = 1.000): ")
 
 
 def test_every_pair_that_came_to_nothing_has_its_line_among_what_was_evaluated(stage: Stage) -> None:
@@ -1004,17 +1006,17 @@ def test_what_is_judged_was_not_chosen_by_the_oracles_response(stage: Stage, tmp
 # The verdict
 
 
-def won(mean: float, low: float | None, high: float | None) -> Examined:
-    return Examined({"win_rate": Interval(mean, low, high, 40)}, {}, {})
+def won(mean: float, low: float | None, high: float | None, p: float = 0.001) -> Examined:
+    return Examined({"win_rate": Interval(mean, low, high, 40, p)}, {}, {})
 
 
 @pytest.mark.parametrize(
     "examined, word",
     [
-        (won(0.7, 0.6, 0.8), "round 1 improved: "),
-        (won(0.3, 0.2, 0.4), "round 1 got worse: "),
-        (won(0.55, 0.45, 0.65), "round 1 did not improve: "),
-        (won(0.55, 0.5, 0.65), "round 1 did not improve: "),
+        (won(0.7, 0.6, 0.8), "round 1 improved (p = 0.001): "),
+        (won(0.3, 0.2, 0.4), "round 1 got worse (p = 0.001): "),
+        (won(0.55, 0.45, 0.65, 0.3), "round 1 did not improve (p = 0.300): "),
+        (won(0.55, 0.5, 0.65, 0.05), "round 1 did not improve (p = 0.050): "),
         (won(1.0, None, None), "round 1 could not be judged: "),
         (Examined({"win_rate": None}, {}, {}), "round 1 could not be judged: "),
         (Examined({}, {}, {}), "round 1 could not be judged: "),
@@ -1030,3 +1032,32 @@ def test_the_verdict_says_how_much_of_the_gain_is_about_the_user() -> None:
     m_0.metrics["experimental_minus_shuffled"] = Interval(0.0, -1.0, 1.0, 40)
     m_1.metrics["experimental_minus_shuffled"] = Interval(3.25, 2.0, 4.0, 40)
     assert verdict([m_0, m_1]).endswith("; experimental minus shuffled 0.0 -> 3.2 nats")
+
+
+# Rolling back, and gauges
+
+
+def m_1_loses(request: Request) -> str:
+    first, second = (number == "1" for number in re.findall(r"> m_(\d)", request.chat[0]["content"]))
+    return "Final Response: " + ("tie" if first == second else "B" if first else "A")
+
+
+@pytest.mark.parametrize("roll_back", [True, False])
+def test_after_a_round_that_got_worse_the_best_rolls_out_where_that_is_set(tmp_path: Path, roll_back: bool) -> None:
+    stage = Stage(tmp_path / "run", others={"toy:judge": m_1_loses})
+    summary = stage.run(personas=(1, 1, 4), roll_back=roll_back)
+    back = ", rolled back to round 0" if roll_back else ""
+    assert summary["rounds"][1]["verdict"] == f"got worse (p = 0.008 against round 0){back}"
+    assert summary["rounds"][2]["verdict"] == "did not improve (p = 1.000 against round 0)"
+    asked = {question for row in stage.rows("round-2/conversations.jsonl") for question, _ in row["turns"]}
+    assert {"m_0" in question for question in asked} == {roll_back}
+    assert {start for start, _, _, _ in stage.trained} == {"hf:base"}  # as published, whoever rolls out
+
+
+def test_questions_and_answers_are_gauged_in_every_round(stage: Stage) -> None:
+    for entry in stage.run()["rounds"]:
+        gauges = {name: entry["metrics"][name]["value"] for name in ("distinct_questions", "questions_a_turn")}
+        assert gauges["questions_a_turn"] == 1.0
+        assert 0.0 < gauges["distinct_questions"] <= 6 / 8  # two samples of at most three turns each, of four pairs
+        assert entry["warnings"] == []
+        assert ("contaminated" in entry["metrics"]) == (entry["round"] > 0)

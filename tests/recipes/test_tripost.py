@@ -277,7 +277,7 @@ def test_a_run_ends_with_a_summary_in_which_the_policy_has_learned_to_mend_its_m
     assert summary["rounds"][2]["tiers"]["5"]["accuracy_self_corrected"]["n"] == 2
     assert value(summary, 2, "accuracy_self_corrected_over_round_0") == 1 - value(summary, 0, "accuracy_self_corrected")
     assert summary["verdict"].startswith(
-        "round 2 improved: correcting itself it answers 100.0% of 6 held-out questions"
+        "round 2 did not improve (p = 0.062): correcting itself it answers 100.0% of 6 held-out questions"
     )
 
 
@@ -750,3 +750,39 @@ def test_a_teachers_prompts_are_needed_only_where_there_is_one(tmp_path: Path) -
     read_texts(TriPosT(), tmp_path, SUMS)
     with pytest.raises(SettingsError, match=r"no file teacher_update\.md"):
         read_texts(TriPosT.load([{"roles": {"teacher": {"engine": "base"}}}]), tmp_path, SUMS)
+
+
+# Rolling back
+
+
+def spoiled_once(model: str, request: Request) -> str:
+    """Everybody is right and finds nothing wrong, but m_1 slips."""
+    said = [message["content"] for message in request.chat]
+    question = said[0].split(": ")[1]
+    if len(said) == 1:
+        return solve(question, 1) if model == "m_1" else solve(question)
+    return SAY(TEST[0], said[1], Feedback())
+
+
+@pytest.mark.parametrize(("roll_back", "start"), [(True, "m_0"), (False, "m_1")])
+def test_after_a_round_that_got_worse_the_next_begins_from_the_best_where_that_is_set(
+    tmp_path: Path, roll_back: bool, start: str
+) -> None:
+    stage = Stage(tmp_path / "run", spoiled_once)
+    summary = stage.run(roll_back=roll_back, ratio="all")  # right attempts are all there is
+    assert [begun for begun, _, _, _ in stage.trained] == ["base", "m_0", start]
+    back = ", rolled back to round 0" if roll_back else ""
+    told = [None, f"got worse (p = 0.031 against round 0){back}", "did not improve (p = 1.000 against round 0)"]
+    assert [one["verdict"] for one in summary["rounds"]] == told
+    assert [one["verdict"] for one in stage.told if one["event"] == "verdict"] == told[1:]
+    assert [one["best"] for one in summary["rounds"]] == [0, 0, 0]
+    last = [row["attempts"][0] for row in stage.rows("round-2/attempts.jsonl")]
+    assert roll_back == all(answer_of(text) == one.answer for one, text in zip(QUESTIONS, last[::3], strict=True))
+
+
+def test_a_round_that_learned_a_test_question_is_warned_of_it(stage: Stage) -> None:
+    summary = stage.run(
+        [*QUESTIONS[:7], replace(TEST[0], id="train-again", rationale=QUESTIONS[0].rationale)], rounds=1
+    )
+    assert value(summary, 1, "contaminated") == pytest.approx(1 / 6)
+    assert summary["rounds"][1]["warnings"] == ["16.7% of test prompts are in what this round learned from"]

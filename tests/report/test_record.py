@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from sparring.files import Row, write_json
+from sparring.report.figures import figures_of
+from sparring.report.page import render
 from sparring.report.record import LONG, Charge, Failed, Metric, Paid, Record
 from sparring.report.steps import topology
+from sparring.report.terminal import verdicts
 from sparring.runs import Run
 from sparring.types import Failure
 
@@ -148,3 +151,21 @@ def test_what_a_server_was_told_is_not_shared(tmp_path: Path) -> None:
         record = Record.read(run)
     assert record.command == "sparring run star-gate seed=1"
     assert "secret" not in str(record) and "startup" not in str(record)
+
+
+def test_each_rounds_verdict_and_warnings_are_lines_and_older_runs_have_none(folder: Path) -> None:
+    rounds = [{"round": 0, "metrics": {"win_rate": HALF}, "verdict": None, "warnings": []}]
+    rounds += [
+        {
+            "round": 1,
+            "metrics": {"win_rate": HALF},
+            "verdict": "got worse (p = 0.010 against round 0)",
+            "warnings": ["<too long>"],
+        }
+    ]
+    told = ("round 1 got worse (p = 0.010 against round 0)", "round 1, warning: <too long>")
+    record = finish(folder, rounds=rounds)
+    assert figures_of(record).verdicts == tuple(verdicts(rounds)) == told
+    page = render(record)
+    assert told[0] in page and "&lt;too long&gt;" in page and "<too long>" not in page
+    assert figures_of(finish(folder)).verdicts == ()

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from sparring.errors import DataError, SettingsError, TrainingError
 from sparring.training.canary import read_canary
@@ -19,7 +18,6 @@ from sparring.training.examples import read_pairs
 from sparring.training.job import Job, read_examples, run_job, work
 from sparring.training.settings import DPOSettings, SFTSettings
 from sparring.training.sft import fine_tune
-from tests.tiny import tiny_model
 from tests.training.conftest import examples, pairs, write_pairs, write_rows
 
 SETTINGS = SFTSettings(
@@ -134,16 +132,6 @@ def test_the_whole_checkpoint_is_on_disk_before_it_stands_in_its_place(
     assert {part.stat().st_ino for part in (here.out, *here.out.rglob("*"))} <= early
 
 
-def test_two_processes_come_to_the_weights_of_one(job: Job, tmp_path: Path) -> None:
-    even = replace(job, settings=replace(SETTINGS, epochs=1, validation_share=0), out=tmp_path / "two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    together = load_file(run_job(even, launcher=torchrun) / "model.safetensors")
-    report = fine_tune(even.model, examples(40), tmp_path / "one", even.seed, even.settings, lambda _: None)
-    assert json.loads((even.out / "training.json").read_text())["tokens"] == report["tokens"]
-    for name, weight in load_file(tmp_path / "one" / "model.safetensors").items():
-        torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="equal bytes are promised on a CPU")
 def test_a_job_of_pairs_is_a_job_like_any_other(of_pairs: Job, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
@@ -160,22 +148,6 @@ def test_a_job_of_pairs_is_a_job_like_any_other(of_pairs: Job, tmp_path: Path) -
         run_job(replace(of_pairs, settings=DPOSettings(beta=0.2), reference="org/anchor"))
     with pytest.raises(TrainingError, match="was trained with other kind"):
         run_job(replace(of_pairs, settings=SETTINGS))
-
-
-def test_two_processes_come_to_the_weights_of_one_on_pairs_anchored_elsewhere(of_pairs: Job, tmp_path: Path) -> None:
-    """Whole batches, which the two share evenly."""
-    anchor = tiny_model(tmp_path / "anchor", seed=1)
-    rows, settings = write_pairs(tmp_path / "pairs.jsonl", pairs(16)), cast("DPOSettings", of_pairs.settings)
-    odd = replace(of_pairs, rows=rows, reference=str(anchor), out=tmp_path / "two")
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    together = run_job(odd, launcher=[*accelerate, "--num_machines", "1", "--mixed_precision", "no"])
-    report = prefer(odd.model, pairs(16), tmp_path / "one", 1, settings, lambda _: None, str(anchor))
-    told = json.loads((together / "training.json").read_text())
-    assert (told["tokens"], told["steps"]) == (report["tokens"], report["steps"])
-    assert told["pairs"]["before"] == pytest.approx(report["pairs"]["before"], abs=1e-4)
-    alone = load_file(tmp_path / "one" / "model.safetensors")
-    for name, weight in load_file(together / "model.safetensors").items():
-        torch.testing.assert_close(weight, alone[name], rtol=1e-3, atol=1e-5)
 
 
 def test_a_job_ends_with_a_parent_that_was_killed(job: Job, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ sparring run | plan | doctor RECIPE [--config FILE.toml] [key=value ...]      RE
 sparring report | view | chat | export RUN
 sparring score FILE.jsonl --model ENGINE
 sparring eval ACTOR --refiner REFINER --suite world:NAME|FILE.jsonl [key=value ...]
+sparring eval JUDGE --suite judge --items world:NAME|FILE.jsonl [--compare] [--require NAME=BOUND] [key=value ...]
 sparring ledger stats | export | gc
 sparring world build NAME
 
@@ -89,8 +90,15 @@ def run(
 ) -> None:
     """Run a recipe from tasks to a better model; with nothing else, on its embedded world."""
     setup = setup_of(recipe)
+    from sparring.cli.seeds import asked_seeds, run_seeds
+
+    n, rest = asked_seeds(overrides or [])
+    folder = out or Path("runs") / recipe
     with stoppable("every finished stage and paid call is kept, the same command goes on"):
-        run_recipe(setup.read(config, overrides or []), out or Path("runs") / recipe, budget, as_json)
+        if n:
+            run_seeds(setup, config, rest, n, folder, as_json, lambda one, at: run_recipe(one, at, budget, as_json))
+        else:
+            run_recipe(setup.read(config, rest), folder, budget, as_json)
 
 
 @app.command(short_help="Say what a run would take, before it is spent.")
@@ -221,29 +229,58 @@ def score(
         raise typer.Exit(score_file(file, model, out, ledger, as_json))
 
 
-@app.command("eval", short_help="Measure how well instructions are followed, at once and with search.")
+@app.command("eval", short_help="Measure how well instructions are followed, or how far a judge can be trusted.")
 def evaluate(
-    actor: Annotated[str, typer.Argument(help="Engine that answers: hf:ID, http://host/v1#model, world:NAME/policy.")],
-    refiner: Annotated[str, typer.Option(help="Engine that judges the answers and refines those that fail.")],
-    suite: Annotated[str, typer.Option(help="world:NAME, or prompts in IFEval's format: FILE.jsonl, google/IFEval.")],
+    engine: Annotated[str, typer.Argument(help="Who is measured: hf:ID, http://host/v1#model, world:NAME/policy.")],
+    suite: Annotated[
+        str, typer.Option(help="judge; or world:NAME, or prompts in IFEval's format: FILE.jsonl, google/IFEval.")
+    ],
+    refiner: Annotated[
+        str | None, typer.Option(help="Engine that judges the answers and refines those that fail.")
+    ] = None,
     overrides: Overrides = None,
-    n: Annotated[int | None, typer.Option(min=1, help="Prompts; default: all of a file, 500 of a world.")] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="Items; default: all of a file, 500 or 400 of a world.")] = None,
     curve: Annotated[bool, typer.Option("--curve", help="Also best of N, iterative, BFS and DFS at 2 to 16.")] = False,
-    out: Annotated[Path | None, typer.Option(help="File for every answer, a JSON line each.")] = None,
+    items: Annotated[str | None, typer.Option(help="Of a judge: labelled responses, world:NAME or FILE.jsonl.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Of a judge: it compares a good response and a bad one, in both orders.")
+    ] = False,
+    anchor: Annotated[
+        str | None, typer.Option(help="Of a judge: another's engine, to tell how far it drifted.")
+    ] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=BOUND", help="Of a judge: fail where its certificate is not so.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for every answer or vote, a JSON line each.")] = None,
     budget: Ceiling = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well an actor follows instructions that code can check: greedily, and with search.
 
+    With --suite judge: how far a judge can be trusted, on responses of which it is known whether they follow.
     Settings are SPaR's: search.order=bfs search.branch=3 search.depth=3 votes=5 judging.temperature=0.7.
     """
     from sparring.budget import Budget
+
+    ceiling = Budget.parse(budget) if budget else None
+    if suite == "judge":
+        from sparring.cli.judge import Asked, certify_judge
+
+        fit_to_write([engine, *([anchor] if anchor else [])])
+        if refiner or curve:
+            raise SettingsError("--suite judge has no part for --refiner or --curve; leave them out")
+        asked = Asked.read(engine, items, n, compare, anchor, require or [], overrides or [])
+        with stoppable("every vote that was paid for is kept, the same command finds it again"):
+            raise typer.Exit(certify_judge(asked, out, ceiling, as_json))
     from sparring.cli.eval import Wanted
     from sparring.cli.eval import evaluate as answer
 
-    ceiling = Budget.parse(budget) if budget else None
-    fit_to_write([actor, refiner])
-    wanted = Wanted.read(actor, refiner, suite, n, curve, overrides or [])
+    if not refiner:
+        raise SettingsError("--refiner is missing: name the engine that judges the answers and refines those that fail")
+    if items or compare or anchor or require:
+        raise SettingsError("--items, --compare, --anchor and --require are of --suite judge; leave them out")
+    fit_to_write([engine, refiner])
+    wanted = Wanted.read(engine, refiner, suite, n, curve, overrides or [])
     with stoppable("every answer that was paid for is kept, the same command finds it again"):
         raise typer.Exit(answer(wanted, out, ceiling, as_json))
 

@@ -31,8 +31,8 @@ Tell = Callable[[dict[str, Any]], None]
 S = TypeVar("S", bound=Settings)
 FREE = frozenset({"max_failed", "vllm", "ledger"})
 """Settings with which a run may go on: they bound failures or say where things run, and choose no result."""
-FREE_IN_TRAINING = ("max_truncated", "rows_per_device", "report_to")
-"""So may these of a training, which bound failures and memory, or say who is told of it."""
+FREE_IN_TRAINING = ("max_truncated", "rows_per_device", "report_to", "save_every")
+"""So may these of a training, which bound failures and memory, or say who is told of it and what is saved of it."""
 
 
 @dataclass(frozen=True)

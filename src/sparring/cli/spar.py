@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import ClassVar, Self
 
 from sparring.cli.setup import (
@@ -27,13 +28,15 @@ from sparring.loop import Trainer
 from sparring.opening import Engines
 from sparring.recipes import spar as recipe
 from sparring.recipes.spar_loop import SPaRLoop
-from sparring.recipes.spar_settings import SPaR
+from sparring.recipes.spar_settings import Requirements, SPaR
 from sparring.rollouts.refining import Refiner
 from sparring.runs import Run
+from sparring.select import draw
 from sparring.signals.judge import Panel
 from sparring.stages import read_prompts
-from sparring.tasks.instructions import Instructed, Suite
+from sparring.tasks.instructions import Instructed, Judged, Suite
 from sparring.tasks.instructions.files import suite_of
+from sparring.tasks.instructions.load import load_judged
 from sparring.worlds import model_of
 
 PROMPTS = Path(recipe.__file__).parent / "prompts" / "spar"
@@ -100,7 +103,9 @@ class SPaRSetup(Setup):
     def free(self, out: Path) -> frozenset[str]:
         learned = self.settings.learn_from == "sft" and any(out.glob(self.trainings["training"]))
         used = {"refiner_training": learned, "training": any(out.glob("round-[1-9]*/judge"))}  # a judge's pairs
-        return (super().free(out) | {"chosen_may_fall"}) - {name for name, is_used in used.items() if is_used}
+        return (super().free(out) | {"chosen_may_fall", "judge_require", "judge_fails"}) - {
+            name for name, is_used in used.items() if is_used
+        }
 
     def inputs(self) -> Row:
         folder = Path(model_of(self.settings.refiner or self.settings.policy)).expanduser()
@@ -117,7 +122,13 @@ class SPaRSetup(Setup):
     def trial(self) -> Self:
         """Return a setup that makes every kind of stage once, with the models as they were given throughout."""
         trainings = {name: in_part(getattr(self.settings, name)) for name in self.trainings}
-        changes = {"rounds": 1, "max_failed": 1.0, "chosen_may_fall": None, **trainings}
+        changes = {
+            "rounds": 1,
+            "max_failed": 1.0,
+            "chosen_may_fall": None,
+            "judge_require": Requirements(),
+            **trainings,
+        }
         settings = self.settings.model_copy(update=changes)
         return replace(self, settings=settings, instructions=self.instructions[: settings.needed])
 
@@ -131,7 +142,7 @@ class SPaRSetup(Setup):
     def rows(self) -> list[Row]:
         """Return everything that is tried or judged, with the part that it is of."""
         parts = {"train": self.instructions, "test": self.exam.test, "judged": self.exam.judged}
-        parts["levels"] = self.exam.levels
+        parts |= {"levels": self.exam.levels, "audit": self.exam.audit}
         return [{"part": part, **asdict(one)} for part, those in parts.items() for one in those]
 
     def make(self, run: Run, engines: Engines, train: Trainer, tell: Tell, most: int | None) -> Row:
@@ -154,7 +165,32 @@ def read_exam(settings: SPaR, suite: Suite) -> Exam:
         raise SettingsError(f"test_groups = {settings.test_groups}: {suite.name!r} has no nested levels; set it to 0")
     levels = suite.levels(settings.test_groups, settings.seed) if suite.levels and settings.test_groups else []
     judged = suite.judged(settings.test_judged, settings.seed) if suite.judged else []
-    return Exam(test, judged, levels)
+    return Exam(test, judged, levels, read_audit(settings, suite, [*test, *levels, *judged]))
+
+
+def read_audit(settings: SPaR, suite: Suite, exam: Sequence[Instructed | Judged]) -> list[Judged]:
+    """Return the labelled responses by which a judge is certified, none to a prompt that an exam has.
+
+    Raises SettingsError where a certificate is required and there is nothing to tell it by.
+    """
+    if not settings.judge_require.given:
+        return []
+    if settings.audit:
+        found = load_judged(settings.audit)
+        found = draw(found, min(len(found), settings.audit_judged), Random(f"{settings.seed}/audit"))
+    elif suite.judged:
+        drawn = settings.test_judged + settings.audit_judged  # fewer are the first ones of more
+        found = suite.judged(drawn, settings.seed)[settings.test_judged :]
+    else:
+        found = []
+    asked = {one.prompt for one in exam}
+    kept = [one for one in found if one.prompt not in asked]
+    if len({one.label for one in kept}) < 2:
+        raise SettingsError(
+            f"judge_require takes labelled responses, good and bad, to prompts that no exam has; there are {len(kept)} "
+            f"of {len(found)}: name a file of such, audit = FILE.jsonl"
+        )
+    return kept
 
 
 def read_texts(settings: SPaR, folder: Path) -> dict[str, str]:

@@ -29,6 +29,7 @@ def sizes(settings: SPaR, exam: Exam) -> dict[str, float]:
         test = ("test-answers", "test-sampled", *(("test-votes", "test-trees") if settings.test_refined else ()))
         stages |= {f"{name}.jsonl": len(exam.test) for name in test}
         stages |= {"test-judgements.jsonl": len(exam.judged), "test-levels.jsonl": len(exam.levels)}
+        stages["audit-judgements.jsonl"] = len(exam.audit)
         found |= {f"round-{t}/{name}": size for name, size in stages.items()}
     return {stage: size for stage, size in found.items() if size}
 

@@ -160,11 +160,12 @@ class Template:
         return [user(f"{first}\n\n{rest[0]['content']}"), *rest[1:]]
 
     def _takes_system(self) -> bool:
+        asked = [system(PROBE), user("hello")]
         try:
-            text = self._render([system(PROBE), user("hello")], cue=True)
+            texts = [self._render(asked, cue=True), self._render([*asked, assistant("hello")], cue=False)]
         except TemplateError:
-            text = ""
-        if PROBE in text:
+            texts = [""]
+        if all(PROBE in text for text in texts):  # Mistral 7B v0.3's leaves it out of a chat that ends with a reply
             return True
         self._tell_once("the chat template of %r takes no system message; it goes into the first user turn")
         return False

@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sparring.engines.base import Scorer
+from sparring.evals.gauges import distinct, forgotten, length, questions
 from sparring.evals.statistics import Interval, mean_interval, paired_difference
-from sparring.evals.summary import as_row, changed
+from sparring.evals.summary import as_row, judged, said
 from sparring.evals.win_rate import Verdicts, compare, win_rate
 from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
@@ -41,9 +42,11 @@ class Examined:
     answers: dict[str, str]
     """The model's own answer after it, by pair."""
     judge: dict[str, dict[str, float | None]] = field(default_factory=lambda: dict[str, dict[str, float | None]]())
-    """How far the judge can be trusted, by comparison: ties, unreadable, spoiled, position_bias."""
+    """How far the judge can be trusted, by comparison: ties, unreadable, spoiled, position_bias, agreement."""
     log_probs: dict[str, float] = field(default_factory=lambda: dict[str, float]())
     """Mean log-prob of the oracle's response, by pair, in nats."""
+    preferred: dict[str, float] = field(default_factory=lambda: dict[str, float]())
+    """How the model's answer did against m_0's, by pair: 1 a win, 0.5 a tie, 0 a loss; of m_0 itself 0.5."""
     failed: dict[str, int] = field(default_factory=lambda: dict[str, int]())
     """Conversations that failed, by reason."""
 
@@ -95,12 +98,38 @@ class Exam:
             metrics["oracle_log_prob_over_m_0"] = paired_difference(means, m_0.log_probs)
         else:
             metrics["win_rate"] = Interval(0.5, 0.5, 0.5, len(own)) if own else None  # against itself, by definition
-        found, judge = self._judged(stages, [voice for voice in voices if m_0 or voice != "own"], answers, against)
+        found, judge, worth = self._judged(
+            stages, [voice for voice in voices if m_0 or voice != "own"], answers, against
+        )
         metrics |= found
+        even = dict.fromkeys(own, 0.5)
+        preferred = worth.get("own", {}) if m_0 else even
+        if m_0 and (won := metrics.get("win_rate")):
+            over = paired_difference(preferred, dict.fromkeys(preferred, 0.5))
+            metrics["win_rate"] = replace(won, p=over and over.p)
+        metrics |= self._gauges(conversations, own, preferred, m_0)
         if self.health:
             after = {chosen[pair].id: text for pair, text in own.items()}
             metrics |= health_metrics(health_rows(conversations, after, self.health), after)
-        return Examined(metrics, chosen, own, judge, means, self._failed(stages))
+        return Examined(metrics, chosen, own, judge, means, preferred, self._failed(stages))
+
+    def _gauges(
+        self,
+        conversations: Sequence[Conversation],
+        own: Mapping[str, str],
+        preferred: Mapping[str, float],
+        m_0: Examined | None,
+    ) -> Metrics:
+        """Return what tells of a loop that goes wrong; see `evals.gauges`."""
+        asked: dict[str, list[str]] = defaultdict(list)
+        for conversation in conversations:
+            asked[conversation.situation.id] += [question for question, _ in conversation.turns]
+        found = {
+            "distinct_questions": distinct(asked),
+            "questions_a_turn": questions(asked),
+            "answer_words": length({pair: [text] for pair, text in own.items()}),
+        }
+        return found | ({"forgotten": forgotten(preferred, m_0.preferred)} if m_0 else {})
 
     def _held(self, conversations: Sequence[Conversation]) -> Interval | None:
         """Return the share of conversations that did not fail, over all pairs."""
@@ -129,7 +158,8 @@ class Exam:
 
     def _judged(
         self, stages: Stages, voices: Sequence[str], answers: Sequence[Row], against: Mapping[str, str]
-    ) -> tuple[Metrics, dict[str, Any]]:
+    ) -> tuple[Metrics, dict[str, Any], dict[str, dict[str, float]]]:
+        """Return metrics, how far the judge can be trusted, and what each voice's answers are worth by pair."""
         by_id = {s.id: s for s in self.situations}
         texts = {(row["voice"], row["situation"]): row["text"] for row in answers}
         flows = [
@@ -140,6 +170,7 @@ class Exam:
         rows = stages.roll_out("test-verdicts.jsonl", flows, dict)
         metrics: Metrics = {}
         judge: dict[str, Any] = {}
+        worth: dict[str, dict[str, float]] = {}
         for voice in voices:
             items = [
                 Verdicts(by_id[r["situation"]], r["ours_first"], r["theirs_first"], r["spoiled"])
@@ -147,13 +178,14 @@ class Exam:
                 if r["voice"] == voice
             ]
             name = "win_rate" if voice == "own" else f"win_rate_{voice}"
+            worth[voice] = {item.situation.id: item.value for item in items if item.value is not None}
             found = win_rate(items)
             metrics[name] = found.win_rate
             judge[name] = {key: value for key, value in asdict(found).items() if key != "win_rate"}
             for kind in _kinds(i.situation.task.kind for i in items) if voice == "own" else ():
                 those = [item for item in items if item.situation.task.kind == kind]
                 metrics[f"win_rate_on_{kind}"] = win_rate(those).win_rate
-        return metrics, judge
+        return metrics, judge, worth
 
     def _verdict(self, situation: Situation, voice: str, ours: str | None, theirs: str) -> Flow[Row]:
         if ours is None:
@@ -302,14 +334,19 @@ def evaluated(run: Run, rounds: int) -> list[Row]:
     return rows
 
 
+def against(now: Examined, then: Examined) -> list[Interval | None]:
+    """Return by how much a model's answers are preferred more than an earlier one's, each against m_0's."""
+    return [paired_difference(now.preferred, then.preferred)]
+
+
 def verdict(found: Sequence[Examined]) -> str:
     """Return one sentence: whether the last round's answers are preferred to m_0's, and how surely."""
     won = found[-1].metrics.get("win_rate")
-    if won is None or won.low is None or won.high is None:
+    word, p = judged([won], without=0.5)
+    if won is None or p is None:
         return f"round {len(found) - 1} could not be judged: no verdict was readable"
     of = f"{won.value:.1%} of {won.n} held-out pairs (95 % interval {won.low:.1%} to {won.high:.1%})"
-    word = changed(won.low, won.high, 0.5)
-    sentence = f"round {len(found) - 1} {word}: its answers are preferred to m_0's in {of}"
+    sentence = f"round {len(found) - 1} {said(word, p)}: its answers are preferred to m_0's in {of}"
     about_user = [examined.metrics.get("experimental_minus_shuffled") for examined in found]
     if about_user[0] and about_user[-1]:
         sentence += f"; experimental minus shuffled {about_user[0].value:.1f} -> {about_user[-1].value:.1f} nats"

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparring.evals.gauges import distinct, forgotten, length
 from sparring.evals.statistics import Interval, mean_interval, paired_difference
-from sparring.evals.summary import as_row, changed
+from sparring.evals.summary import as_row, judged, said
 from sparring.files import Row
 from sparring.rollouts.lessons import vote
 from sparring.rollouts.trajectory import Trajectory
@@ -70,11 +71,13 @@ def examine(family: Family, questions: Sequence[Exercise], tried: Tried, m_0: Ex
     greedy = [row for row in items if row["item"] == "greedy"]
     own = [row for row in greedy if row["seen"] is not None]
     found = Examined(metrics_of(own), tiers_of(greedy), items)
+    answers = {one.exercise.id: [one.attempts[-1]] for one in tried.greedy if one.exercise.seen is not None}
+    found.metrics.update({"answer_words": length(answers), "distinct_2": distinct(answers, 2)})
     if m_0:
-        now = found.values("greedy", "self_corrected")
-        for name, before in (("", "self_corrected"), ("_direct", "direct")):
-            over = paired_difference(now, m_0.values("greedy", before))
+        for name, over in zip(("", "_direct"), against(found, m_0), strict=True):
             found.metrics[f"accuracy_self_corrected_over_round_0{name}"] = over
+        now, before = (one.values("greedy", "self_corrected") for one in (found, m_0))
+        found.metrics["forgotten"] = forgotten(now, before)
     if tried.some:
         found.metrics.update(sampled_metrics(family, found, tried))
     return found
@@ -203,22 +206,27 @@ def votes_of(family: Family, tried: Sequence[Trajectory]) -> dict[str, bool]:
     }
 
 
+def against(now: Examined, then: Examined) -> list[Interval | None]:
+    """Return how much better a model that corrects itself answers than an earlier one that did, and than its first
+    attempts."""
+    corrected = now.values("greedy", "self_corrected")
+    return [paired_difference(corrected, then.values("greedy", name)) for name in ("self_corrected", "direct")]
+
+
 def verdict(found: Sequence[Examined]) -> str:
     """Return one sentence: whether the last round, correcting itself, answers better than m_0, with and without."""
     last, t = found[-1].metrics, len(found) - 1
     right = last["accuracy_self_corrected"]
     over = [last.get(f"accuracy_self_corrected_over_round_0{name}") for name in ("", "_direct")]
-    lows = [gain.low for gain in over if gain and gain.low is not None]
-    highs = [gain.high for gain in over if gain and gain.high is not None]
-    if right is None or len(lows) < 2 or over[0] is None or over[1] is None:
+    word, p = judged(over)
+    if right is None or p is None or over[0] is None or over[1] is None:
         return f"round {t} could not be judged: there were too few questions"
     told = f"{right.value:.1%} of {right.n} held-out questions, {_points(over[0])} on m_0 correcting itself"
-    word = changed(min(lows), max(highs), 0.0)
     mended, broken = (_count(last[name]) for name in ("mended", "broken"))
     idle = [str(number) for number, one in enumerate(found) if number and not one.learned]
     nothing = f"; there was nothing to learn from in round {', '.join(idle)}" if idle else ""
     return (
-        f"round {t} {word}: correcting itself it answers {told}, {_points(over[1])} on m_0's first attempts; "
+        f"round {t} {said(word, p)}: correcting itself it answers {told}, {_points(over[1])} on m_0's first attempts; "
         f"it mended {mended} and broke {broken}{nothing}"
     )
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparring.evals.following import Answers, Checkers, check, following, levels
+from sparring.evals.gauges import distinct, divergence, forgotten, length
 from sparring.evals.judging import IsRight, by_kind, judging, outcomes, readings, refining
 from sparring.evals.statistics import Interval, mean_interval, paired_difference
-from sparring.evals.summary import as_row, changed
+from sparring.evals.summary import as_row, judged, said
 from sparring.files import Row
 from sparring.rollouts.pairs import Attempt
 from sparring.rollouts.tree import Tree
@@ -33,6 +34,9 @@ class Exam:
     """Responses to be judged, of which it is known whether they follow."""
     levels: Sequence[Instructed] = ()
     """Prompts of nested levels."""
+    audit: Sequence[Judged] = ()
+    """Labelled responses by which a judge is certified before a round trains on what it says: on none of the others'
+    prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Made:
     """That it tried."""
     trees: Sequence[Tree] = ()
     """Of prompts that can be checked."""
+    answers: Sequence[Attempt] = ()
+    """To prompts that can be checked, judged."""
     pairs: Sequence[Row] | None = None
     """All of them, learned or not; None: it did not learn from pairs."""
     before: Sequence[Row] = ()
@@ -110,10 +116,12 @@ def examine(
     metrics |= {name: value for name, value in refining(refined).items() if name in OF_TEST}
     metrics |= making(made, is_right)
     found = Examined(metrics, by_kind(judged), [*items, *judged, *refined], made.learned)
+    answers = {one.prompt_id: [one.response] for one in seen.greedy}
+    metrics |= {"answer_words": length(answers), "distinct_2": distinct(answers, 2)}
     if m_0:
-        for item, name in (("greedy", "prompt_strict"), ("sampled", "prompt_strict_sampled")):
-            gain = paired_difference(found.values(item, "strict"), m_0.values(item, "strict"))
+        for name, gain in zip(("prompt_strict", "prompt_strict_sampled"), against(found, m_0), strict=True):
             metrics[f"{name}_over_round_0"] = gain
+        metrics["forgotten"] = forgotten(found.values("greedy", "strict"), m_0.values("greedy", "strict"))
     return found
 
 
@@ -138,13 +146,19 @@ def obeyed(item: str, answers: Answers, checkers: Checkers) -> list[Row]:
 def making(made: Made, is_right: IsRight) -> Metrics:
     """Return what a round made: nothing of one that there was not.
 
-    `accepted_right` is the share of accepted refinements that the checkers agree with, also by depth. `pairs_a_prompt`
+    `accepted_right` is the share of accepted refinements that the checkers agree with, also by depth.
+    `judge_over_checker` is the share of sampled answers that passed less the share that is right. `pairs_a_prompt`
     is the share of prompts that came to a pair, `pair_edits` the words changed in one, `pair_similarity` the share of
     words in common. `chosen_log_prob_change`, in nats a reply, is what learning did to it; so of what was rejected.
     """
     if not made.prompts:
         return {}
     found = {name: value for name, value in refining(outcomes(made.trees, is_right)).items() if name not in OF_TEST}
+    passed: dict[str, list[tuple[bool, bool]]] = {}
+    for one in made.answers:
+        if one.passed is not None:
+            passed.setdefault(one.prompt_id, []).append((one.passed, is_right(one.prompt, one.response)))
+    found["judge_over_checker"] = divergence(passed)
     if made.pairs is None:
         return found
     without = made.prompts - len(made.pairs)
@@ -172,22 +186,28 @@ def counted(rows: Sequence[Row], name: str) -> dict[str, int]:
     return dict(sorted(Counter(row[name] for row in rows).items()))
 
 
+def against(now: Examined, then: Examined) -> list[Interval | None]:
+    """Return how many more prompts an actor follows than an earlier one, greedily and where answers are drawn."""
+    return [
+        paired_difference(now.values(item, "strict"), then.values(item, "strict")) for item in ("greedy", "sampled")
+    ]
+
+
 def verdict(found: Sequence[Examined]) -> str:
     """Return one sentence: whether the last round follows more prompts than M_0, greedily and sampled."""
     last, t = found[-1].metrics, len(found) - 1
     shares = [last[name] for name in ("prompt_strict", "prompt_strict_sampled")]
     gains = [last.get(f"{name}_over_round_0") for name in ("prompt_strict", "prompt_strict_sampled")]
     told = [_gain(share, gain) for share, gain in zip(shares, gains, strict=True) if share and gain]
-    bounds = [(gain.low, gain.high) for gain in gains if gain and gain.low is not None and gain.high is not None]
-    if len(told) < 2 or len(bounds) < 2 or shares[0] is None:
+    word, p = judged(gains)
+    if len(told) < 2 or p is None or shares[0] is None:
         return f"round {t} could not be judged: there were too few prompts"
-    word = changed(min(low for low, _ in bounds), max(high for _, high in bounds), 0.0)
     idle = [str(number) for number, one in enumerate(found) if number and not one.learned]
     nothing = f"; there was nothing to learn from in round {', '.join(idle)}" if idle else ""
     judge = _judge(last.get("judge_balanced_accuracy"), last.get("judge_balanced_accuracy_over_round_0"))
     return (
-        f"round {t} {word}: of {shares[0].n} held-out prompts it follows {told[0]}, and where answers are drawn "
-        f"{told[1]}{judge}{nothing}"
+        f"round {t} {said(word, p)}: of {shares[0].n} held-out prompts it follows {told[0]}, and where answers are "
+        f"drawn {told[1]}{judge}{nothing}"
     )
 
 

@@ -1,13 +1,14 @@
-"""Means with intervals, and paired differences.
+"""Means with intervals, and paired differences with a test.
 
 A cluster is what was drawn independently (a pair of task and persona, a task); the values inside one are not (the ten
-conversations of a pair). So the bootstrap draws clusters. What is not known is `None`, never 0.
+conversations of a pair). So the bootstrap draws clusters, and the paired test flips the sign of a cluster's difference.
+What is not known is `None`, never 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 DRAWS = 10_000
 _CELLS = 2_000_000
 """Most numbers drawn at once: 16 MB."""
+_ENUMERATED = 13
+"""Most differences whose signs are gone through one by one: 8192 ways, no more than are drawn."""
 _MANY = 1000
 """Clusters from which on it pays to draw how often each value comes, where there are few values (right or wrong)."""
 _FEW = 8
@@ -36,9 +39,11 @@ class Interval:
     """Upper bound, >= value; None with `low`."""
     n: int
     """Clusters, >= 1."""
+    p: float | None = None
+    """Of a paired difference, two-sided: how often chance alone makes one as large; None for any other mean."""
 
     def as_dict(self) -> dict[str, float | int | None]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "p" or value is not None}
 
 
 def mean_interval(
@@ -90,9 +95,36 @@ def ratio_interval(
 def paired_difference(
     a: Mapping[Cluster, float], b: Mapping[Cluster, float], *, confidence: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """Return the mean of `a` minus `b` over the clusters that both have, or None where they share none."""
+    """Return the mean of `a` minus `b` over the clusters that both have, with its p, or None where they share none."""
     shared = [a[cluster] - b[cluster] for cluster in a if cluster in b]
-    return mean_interval(shared, confidence=confidence, seed=seed)
+    found = mean_interval(shared, confidence=confidence, seed=seed)
+    return found and replace(found, p=sign_flip_p(shared, seed=seed))
+
+
+def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
+    """Return the two-sided p-value of paired differences, one a cluster, by the sign-flip permutation test.
+
+    Where nothing differs, each difference might as well have had the other sign: what is drawn are signs, one a
+    cluster, and p is the share of such draws whose mean lies as far from 0 as the one that was found. Up to 13
+    differences other than 0 all ways are gone through, and p is exact (of right and wrong answers it is McNemar's exact
+    test); beyond, 10,000 are drawn, and the one found is counted among them, so that p is never 0.
+    """
+    import numpy as np
+
+    sizes, counts = np.unique(np.abs([one for one in differences if one]), return_counts=True)
+    if not len(sizes):
+        return 1.0
+    found = abs(float(np.sum(differences))) * (1 - 1e-9)  # as far is as far, whatever the order of summing
+    if counts.sum() <= _ENUMERATED:
+        values = np.repeat(sizes, counts)
+        signs = np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1
+        return float(np.mean(np.abs((2 * signs - 1) @ values) >= found))
+    generator = np.random.default_rng(seed)
+    block = max(1, _CELLS // len(sizes))
+    blocks = [min(block, DRAWS - start) for start in range(0, DRAWS, block)]
+    # Of n differences of one size, so many are positive as heads in n throws.
+    drawn = ((2 * generator.binomial(counts, 0.5, (n, len(sizes))) - counts) @ sizes for n in blocks)
+    return (1 + sum(int(np.sum(np.abs(sums) >= found)) for sums in drawn)) / (1 + DRAWS)
 
 
 def overlap(a: Interval, b: Interval) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sparring.evals.agreement import alpha
 from sparring.evals.statistics import Interval, mean_interval
 from sparring.flow import Flow, Role, quoted, render, together
 from sparring.rollouts.situation import Situation
@@ -53,7 +54,7 @@ def compare(situation: Situation, ours: str, theirs: str, judge: Role, prompt: s
         for a, b in orders
     ]
     first, second = yield from together(judge.complete(chat) for chat in chats)
-    return Verdicts(situation, _choice(first), _choice(second))
+    return Verdicts(situation, read_choice(first), read_choice(second))
 
 
 def read_verdict(text: str) -> Choice | None:
@@ -85,6 +86,8 @@ class WinRate:
     """Share of the pairs without an answer of ours, counted as losses."""
     position_bias: float | None
     """Share of readable verdicts for the answer that stood first, less the share for the second: 0 is fair."""
+    agreement: float | None
+    """Krippendorff's alpha of the two orders, of which answer they prefer: 1 says that order never matters."""
 
 
 def win_rate(items: Sequence[Verdicts]) -> WinRate:
@@ -93,11 +96,14 @@ def win_rate(items: Sequence[Verdicts]) -> WinRate:
     verdicts = [choice for item in items if not item.spoiled for choice in (item.ours_first, item.theirs_first)]
     readable = [choice for choice in verdicts if choice is not None]
     if not readable:
-        return WinRate(mean_interval(values), None, 1.0 if verdicts else None, spoiled, None)
+        return WinRate(mean_interval(values), None, 1.0 if verdicts else None, spoiled, None, None)
     share = {choice: readable.count(choice) / len(readable) for choice in ("a", "b", "tie")}
     unreadable = 1 - len(readable) / len(verdicts)
-    return WinRate(mean_interval(values), share["tie"], unreadable, spoiled, share["a"] - share["b"])
+    turned = {"a": "b", "b": "a", "tie": "tie", None: None}
+    agreement = alpha((item.ours_first, turned[item.theirs_first]) for item in items if not item.spoiled)
+    bias = share["a"] - share["b"]
+    return WinRate(mean_interval(values), share["tie"], unreadable, spoiled, bias, agreement and agreement.value)
 
 
-def _choice(reply: Completion | Failure) -> Choice | None:
+def read_choice(reply: Completion | Failure) -> Choice | None:
     return read_verdict(reply.text) if isinstance(reply, Completion) and reply.finish == "stop" else None

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparring.evals.instructed import Exam, Examined, verdict
-from sparring.evals.summary import summary
+from sparring.evals.instructed import Exam, Examined, against
+from sparring.evals.summary import rounds, summary
 from sparring.files import Row
 from sparring.loop import Trainer
+from sparring.recipes.spar_audit import distrusted, ended
 from sparring.recipes.spar_beginning import begin, instructions
 from sparring.recipes.spar_loop import Models, SPaRLoop
 from sparring.rollouts.pairs import failed
@@ -31,22 +32,31 @@ from sparring.tasks.instructions import Instructed
 
 def spar(loop: SPaRLoop, prompts: Sequence[Instructed], exam: Exam, train: Trainer) -> Row:
     """Run the whole recipe and return its summary: the same dict as summary.json."""
-    found = improve(loop, prompts, exam, train)
+    found, distrust = improve(loop, prompts, exam, train)
     run = loop.stages.run
     run.lines("eval.jsonl", lambda: [{"round": t, **row} for t, one in enumerate(found) for row in one.items])
-    rows = [examined.row() for examined in found]
-    return run.json("summary.json", lambda: summary("spar", run, rows, verdict(found), loop.engines.billed()))
+    rows = rounds(found, against, loop.settings.roll_back)
+    told, stopped = ended(found, distrust)
+    return run.json("summary.json", lambda: summary("spar", run, rows, told, loop.engines.billed()) | stopped)
 
 
-def improve(loop: SPaRLoop, prompts: Sequence[Instructed], exam: Exam, train: Trainer) -> list[Examined]:
-    """Return the evaluation of M_0 and R_0, M_1 and R_1, ... Every prompt is tried in one round only."""
+def improve(
+    loop: SPaRLoop, prompts: Sequence[Instructed], exam: Exam, train: Trainer
+) -> tuple[list[Examined], list[str]]:
+    """Return the evaluation of M_0 and R_0, M_1 and R_1, ..., and why the last R is no judge for another round.
+
+    Every prompt is tried in one round only. Raises CertificateError where a judge that fails is to stop the run.
+    """
     shares = instructions(loop, prompts, exam)
-    models = begin(loop, shares[0], train)
-    found = [loop.examine(0, models, exam, None)]
+    models, start = [begin(loop, shares[0], train)], 0
+    found = [loop.examine(0, models[0], exam, None)]
     for t in range(loop.settings.rounds):
-        models = one_round(loop, t, models, shares[t + 1], train)
-        found.append(loop.examine(t + 1, models, exam, found[0]))
-    return found
+        if distrust := distrusted(loop.stages, start, loop.settings):
+            return found, distrust
+        models.append(one_round(loop, t, models[start], shares[t + 1], train))
+        found.append(loop.examine(t + 1, models[-1], exam, found[0]))
+        start = loop.went(found, against)
+    return found, []
 
 
 def one_round(loop: SPaRLoop, t: int, models: Models, prompts: Sequence[Instructed], train: Trainer) -> Models:

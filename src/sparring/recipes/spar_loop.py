@@ -8,11 +8,13 @@ from random import Random
 
 from sparring.engines.base import Generator, Scorer
 from sparring.errors import EngineError, TrainingError
+from sparring.evals.gauges import OVERLAP, contamination, exceeded
 from sparring.evals.instructed import Exam, Examined, Made, Seen, changes, counted, examine
 from sparring.files import Row
-from sparring.flow import Flow, Role
+from sparring.flow import Role
 from sparring.loop import Loop, Trainer
 from sparring.opening import Engines
+from sparring.recipes.spar_audit import audit, votes_on
 from sparring.recipes.spar_settings import SPaR
 from sparring.rollouts.bootstrapping import ONCE
 from sparring.rollouts.pairs import (
@@ -32,10 +34,10 @@ from sparring.rollouts.tree import Search, Tree, search
 from sparring.runs import Run
 from sparring.select import draw, spread
 from sparring.settings import Training
-from sparring.signals.judge import Judge, Judgement, Panel, at_random, checked
+from sparring.signals.judge import Judge, Panel, at_random, checked
 from sparring.signals.logprob import log_probs
 from sparring.stages import Stages, Tell
-from sparring.tasks.instructions import Instructed, Judged, Suite, follow
+from sparring.tasks.instructions import Instructed, Suite, follow
 from sparring.types import Chat
 
 SIDES = ("chosen", "rejected")
@@ -93,19 +95,19 @@ class SPaRLoop(Loop):
     def actor(self, name: str) -> Role:
         return Role("policy", self.engines.open(name), self.settings.attempts.sampling(self.settings.seed))
 
-    def panel(self, name: str) -> Panel:
-        """Return a refiner as a judge."""
+    def panel(self, name: str, whole: bool = False) -> Panel:
+        """Return a refiner as a judge; `whole`: all its votes, whatever the settings stop early."""
         settings = self.settings
         role = Role("judge", self.engines.open(name), settings.judging.sampling(settings.seed))
-        return Panel(role, self.prompts["judge"], settings.votes, settings.quorum, settings.stop_early)
+        return Panel(role, self.prompts["judge"], settings.votes, settings.quorum, settings.stop_early and not whole)
 
     def refiner(self, name: str) -> Refiner:
         role = Role("refiner", self.engines.open(name), self.settings.refining.sampling(self.settings.seed))
         return Refiner(role, self.prompts["refine"])
 
-    def judge_of(self, name: str) -> Judge:
+    def judge_of(self, name: str, whole: bool = False) -> Judge:
         """Return whose verdicts count in training."""
-        panel = self.panel(name)
+        panel = self.panel(name, whole)
         match self.settings.judge:
             case "checker":
                 return checked(panel, self.follows)
@@ -259,15 +261,20 @@ class SPaRLoop(Loop):
         greedy = self.answers(stages, "test-answers.jsonl", actor.greedy(), exam.test, 1)
         sampled = self.answers(stages, "test-sampled.jsonl", actor, exam.test, 1)
         levels = self.answers(stages, "test-levels.jsonl", actor.greedy(), exam.levels, 1) if exam.levels else []
-        judgements = self.judgements(stages, panel, exam.judged) if exam.judged else {}
+        judgements = votes_on(stages, panel, exam.judged) if exam.judged else {}
         # One refinement of M_0's wrong answers, after the refiner's own critique: the same answers in every round.
         wrong = [one for one in self.voted(stages, "test-votes.jsonl", self.wrong(), panel) if one.value is not None]
         mended = self.trees(stages, "test-trees.jsonl", wrong, refiner, panel, ONCE)
         seen = Seen(greedy, sampled, levels, judgements, mended)
-        made = self.made(stages) if t else Made()
-        found = examine(self.suite.checkers, self.follows, exam, seen, made, m_0)
+        found = examine(self.suite.checkers, self.follows, exam, seen, self.made(stages) if t else Made(), m_0)
         found = replace(found, failed=stages.reasons("test-answers.jsonl"))
-        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
+        found.metrics.update(audit(self.stages, t, self.judge_of(models.refiner, whole=True), exam.audit))
+        if tried := [row["prompt"] for row in stages.rows("attempts.jsonl")] if t else []:
+            # A world's prompts are made of the same few phrases: of those only the same prompt is contamination.
+            n = None if self.settings.tasks.startswith("world:") else OVERLAP
+            found.metrics["contaminated"] = contamination([one.prompt for one in exam.test], tried, n)
+        warnings = exceeded(found.metrics, (m_0 or found).metrics)
+        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics, "warnings": warnings})
         return found
 
     def wrong(self) -> list[Attempt]:
@@ -276,19 +283,10 @@ class SPaRLoop(Loop):
         wrong = [one for one in drawn if one.prompt in self.asked and not self.follows(one.prompt, one.response)]
         return spread(wrong, self.settings.test_refined)
 
-    def judgements(self, stages: Stages, judge: Judge, judged: Sequence[Judged]) -> dict[str, Judgement]:
-        """Return what the refiner says of labelled responses, by their ids."""
-
-        def vote(one: Judged) -> Flow[Row]:
-            judgement = yield from judge(one.prompt, one.response)
-            return {"id": one.id, **judgement.row()}
-
-        rows = stages.roll_out("test-judgements.jsonl", [(one.id, vote(one)) for one in judged], lambda row: row)
-        return {row["id"]: Judgement.from_row(row) for row in rows}
-
     def made(self, stages: Stages) -> Made:
         """Return what a round made of its own prompts."""
         trees = [Tree.from_row(row) for row in stages.rows("trees.jsonl")]
+        judged = [Attempt.from_row(row) for row in stages.rows("judgements.jsonl")]
         failures = stages.run.failures.get(stages.folder.stage("attempts.jsonl"), [])
         tried = {row["prompt_id"] for row in stages.rows("attempts.jsonl")}
         tried |= {failure.id.rpartition(" #")[0] for failure in failures}
@@ -297,6 +295,7 @@ class SPaRLoop(Loop):
         return Made(
             prompts=len(tried),
             trees=[tree for tree in trees if tree.prompt in self.asked],
+            answers=[one for one in judged if one.prompt in self.asked],
             pairs=stages.rows("pairs.jsonl") if self.settings.compares else None,
             before=stages.rows("scores-before.jsonl"),
             after=stages.rows("scores-after.jsonl"),

@@ -10,7 +10,8 @@ ceiling, floor        judge=checker, judge=random
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -97,6 +98,51 @@ class Hygiene(Settings):
     """Most words changed."""
 
 
+class Requirements(Settings):
+    """What a judge's certificate must show before a round trains on what the judge says; None: anything.
+
+    A bound must hold for the value itself, whatever its interval. Shares and differences, 0.1 for ten points.
+    """
+
+    balanced_accuracy: float | None = Field(default=None, ge=0, le=1)
+    """At least: mean of how often it is right on good and on bad responses."""
+    accuracy_bad: float | None = Field(default=None, ge=0, le=1)
+    """At least: how often it finds a bad response out."""
+    accuracy_good: float | None = Field(default=None, ge=0, le=1)
+    """At least: how often it lets a good response pass."""
+    agreement: float | None = Field(default=None, ge=-1, le=1)
+    """At least: Krippendorff's alpha of its votes; 0 is chance."""
+    length_bias: float | None = Field(default=None, ge=0, le=1)
+    """At most, to either side: share of Yes for the longer responses less the shorter ones', at equal label."""
+    yes_bias: float | None = Field(default=None, ge=0, le=1)
+    """At most, to either side: share of Yes less the share that deserves it."""
+    calibration_error: float | None = Field(default=None, ge=0, le=1)
+    """At most: expected distance of the share of Yes from the share that deserves it."""
+    unscored: float | None = Field(default=None, ge=0, le=1)
+    """At most: responses without a majority."""
+    unreadable: float | None = Field(default=None, ge=0, le=1)
+    """At most: votes without a verdict."""
+    drift: float | None = Field(default=None, ge=0, le=1)
+    """At most: by how much its balanced accuracy may lie below the first refiner's."""
+    drift_yes: float | None = Field(default=None, ge=0, le=1)
+    """At most, to either side: its share of Yes less the first refiner's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_position(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "position_bias" in given:
+            raise ValueError(
+                "position_bias is of a judge that compares two responses, and the refiner reads one at a time: "
+                "leave it out (`sparring eval ENGINE --suite judge --compare` measures it)"
+            )
+        return cast(Any, given)
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is required, by name."""
+        return self.model_dump(exclude_none=True)
+
+
 class SPaR(Settings):
     """Defaults are the paper's; every ablation is a value here."""
 
@@ -153,6 +199,15 @@ class SPaR(Settings):
     """false: the refiner is frozen."""
     judge_pairs: bool = False
     """The refiner learns the majority's critique over a dissenter's as well."""
+    judge_require: Requirements = Requirements()
+    """Certify the refiner before each round, by labelled responses that no exam has: {balanced_accuracy = 0.65}."""
+    judge_fails: Literal["stop", "roll back"] = "stop"
+    """What a judge that is not as required comes to. stop: the run ends with an error. roll back: it ends with the best
+    round so far, and says so."""
+    audit: str = ""
+    """Labelled responses to certify the judge by, a JSONL file; empty: those of `judged` that no exam has."""
+    audit_judged: int = Field(default=400, ge=2)
+    """Labelled responses of it, at most those that there are in a file of their own."""
     caps: Caps = Caps()
     hygiene: Hygiene = Hygiene()
     most_pairs: int | None = Field(default=None, ge=1)
@@ -160,6 +215,8 @@ class SPaR(Settings):
     init: Literal["base", "previous"] = "previous"
     """What each round trains: M_t and R_t, or both as they were given. DPO's anchor is the model it starts from, unless
     `training.reference` is "base"."""
+    roll_back: bool = False
+    """After a round that got worse than the best before it (p < 0.05), the next begins from that one's models."""
     training: Preference = Preference(
         learning_rate=2e-7, schedule="linear", warmup_share=0.1, batch_size=32, max_length=2048
     )
@@ -210,6 +267,8 @@ class SPaR(Settings):
             raise ValueError(f"learn_from = {self.learn_from!r} takes samples >= 2, not {self.samples}")
         if self.judge_pairs and self.init == "base":
             raise ValueError('judge_pairs goes on from the refiner that was just trained: init must be "previous"')
+        if self.judge_require.given and self.judge == "checker":
+            raise ValueError('judge_require certifies a judge, and judge = "checker" takes none: leave one of them out')
         asked = [name for name in ("actor", "judgements", "refinements") if getattr(self.bootstrap, name)]
         asked = [*(f"bootstrap.{name}" for name in asked), *(["evolve"] if self.evolve else [])]
         if asked and not self.roles.teacher.engine:

@@ -24,8 +24,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sparring.errors import RolloutError
-from sparring.evals.asking import Exam, Examined, Health, evaluated, over_pairs, verdict
-from sparring.evals.summary import summary
+from sparring.evals.asking import Exam, Examined, Health, against, evaluated, over_pairs, verdict
+from sparring.evals.gauges import contamination, exceeded
+from sparring.evals.statistics import Interval
+from sparring.evals.summary import rounds, summary
 from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
 from sparring.loop import Loop, Trainer
@@ -102,6 +104,8 @@ class StarGate(Settings):
     """When the instruction to ask is given. As published: always, though it is never in a training row."""
     init: Literal["base", "previous"] = "base"
     """What each round trains: m_0, as published, or m_(t-1)."""
+    roll_back: bool = False
+    """After a round that got worse than the best before it (p < 0.05), the next begins from that one's model."""
     training: Training = Training()
     test_samples: int = Field(default=10, ge=1)
     """Conversations a test pair."""
@@ -133,17 +137,18 @@ def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
     found = improve(loop, loop.situations(tasks), train)
     run = loop.stages.run
     run.lines("eval.jsonl", lambda: evaluated(run, len(found)))
-    rows = [examined.row() for examined in found]
+    rows = rounds(found, against, loop.settings.roll_back)
     return run.json("summary.json", lambda: summary("star-gate", run, rows, verdict(found), loop.engines.billed()))
 
 
 def improve(loop: StarGateLoop, splits: Mapping[Split, Sequence[Situation]], train: Trainer) -> list[Examined]:
     """Return the evaluation of m_0, m_1, ... Splits A and B alternate: m_t never meets the pairs it was trained on."""
-    policy = loop.settings.policy
-    found = [loop.examine(0, policy, splits["test"], None)]
+    policies, start = [loop.settings.policy], 0
+    found = [loop.examine(0, policies[0], splits["test"], None)]
     for t in range(loop.settings.rounds):
-        policy = one_round(loop, t, policy, splits["a" if t % 2 == 0 else "b"], train)
-        found.append(loop.examine(t + 1, policy, splits["test"], found[0]))
+        policies.append(one_round(loop, t, policies[start], splits["a" if t % 2 == 0 else "b"], train))
+        found.append(loop.examine(t + 1, policies[-1], splits["test"], found[0]))
+        start = loop.went(found, against)
     return found
 
 
@@ -235,13 +240,24 @@ class StarGateLoop(Loop):
         exam = Exam(test, self.base, judge, self.prompts["judge"], self.health, seed, samples)
         found = exam.take(stages, conversations, voices, m_0)
         if t:
-            closed = [
-                {"situation": row["id"].rpartition(" #")[0], "replaced": float(row["closed_by"] == "base")}
-                for row in read_lines(stages.folder.path / "train.jsonl")
-            ]
-            found.metrics["closing_answers_replaced"] = over_pairs(closed, "replaced")
-        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
+            found.metrics.update(self.learned(stages, test))
+        warnings = exceeded(found.metrics, (m_0 or found).metrics)
+        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics, "warnings": warnings})
         return found
+
+    def learned(self, stages: Stages, test: Sequence[Situation]) -> dict[str, Interval | None]:
+        """Return what the rows say that a round was trained on."""
+        rows = read_lines(stages.folder.path / "train.jsonl")
+        pairs = [row["id"].rpartition(" #")[0] for row in rows]
+        closed = [
+            {"situation": pair, "replaced": float(row["closed_by"] == "base")}
+            for pair, row in zip(pairs, rows, strict=True)
+        ]
+        tasks = [row["task"]["text"] for row in self.stages.rows("situations.jsonl") if row["id"] in set(pairs)]
+        return {
+            "closing_answers_replaced": over_pairs(closed, "replaced"),
+            "contaminated": contamination([s.task.text for s in test], tasks),
+        }
 
     def simulate(
         self,

@@ -27,8 +27,9 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sparring.errors import SettingsError
-from sparring.evals.correcting import Examined, Tried, examine, verdict, votes_needed
-from sparring.evals.summary import summary
+from sparring.evals.correcting import Examined, Tried, against, examine, verdict, votes_needed
+from sparring.evals.gauges import contamination, exceeded
+from sparring.evals.summary import rounds, summary
 from sparring.files import Row
 from sparring.flow import Role
 from sparring.loop import Loop, Trainer
@@ -145,6 +146,8 @@ class TriPosT(Settings):
     """On the wrong attempt; published as 1."""
     init: Literal["base", "previous"] = "previous"
     """What each round trains: m_(t-1), as published, or the policy as it was given, which knows no gold rationale."""
+    roll_back: bool = False
+    """After a round that got worse than the best before it (p < 0.05), the next begins from that one's model."""
     rationale: Training = PUBLISHED.model_copy(update={"epochs": 5})
     """Of m_0: the base, trained on gold rationales before the first round."""
     training: Training = PUBLISHED
@@ -180,7 +183,7 @@ def tripost(loop: TriPosTLoop, questions: Sequence[Exercise], test: Sequence[Exe
     found = improve(loop, questions, test, train)
     run = loop.stages.run
     run.lines("eval.jsonl", lambda: [{"round": t, **row} for t, one in enumerate(found) for row in one.items])
-    rows = [examined.row() for examined in found]
+    rows = rounds(found, against, loop.settings.roll_back)
     return run.json("summary.json", lambda: summary("tripost", run, rows, verdict(found), loop.engines.billed()))
 
 
@@ -188,11 +191,12 @@ def improve(
     loop: TriPosTLoop, questions: Sequence[Exercise], test: Sequence[Exercise], train: Trainer
 ) -> list[Examined]:
     """Return the evaluation of m_0, m_1, ... All questions are tried in every round; m_0 knows gold rationales."""
-    policy = loop.begin(questions, train)
-    found = [loop.examine(0, policy, test, None)]
+    policies, start = [loop.begin(questions, train)], 0
+    found = [loop.examine(0, policies[0], test, None)]
     for t in range(loop.settings.rounds):
-        policy = one_round(loop, t, policy, questions, train)
-        found.append(loop.examine(t + 1, policy, test, found[0]))
+        policies.append(one_round(loop, t, policies[start], questions, train))
+        found.append(loop.examine(t + 1, policies[-1], test, found[0]))
+        start = loop.went(found, against)
     return found
 
 
@@ -424,7 +428,12 @@ class TriPosTLoop(Loop):
         found = examine(self.family, test, tried, m_0)
         counts = {"edits": outcomes(stages.rows("trajectories.jsonl")), "learned": kinds(stages.rows("train.jsonl"))}
         found = replace(found, failed=stages.reasons("test-trajectories.jsonl"), **counts)
-        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics})
+        if learned := [row["messages"][0]["content"] for row in stages.rows("train.jsonl")]:
+            # Questions of one family have most of their words in common: only the same one is contamination.
+            asked = [self.layout.asking(one.question)[0]["content"] for one in own]
+            found.metrics["contaminated"] = contamination(asked, learned, None)
+        warnings = exceeded(found.metrics, (m_0 or found).metrics)
+        self.stages.tell({"event": "round", "round": t, "metrics": found.metrics, "warnings": warnings})
         return found
 
 

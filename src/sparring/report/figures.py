@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from sparring.report.charts import HEADLINES
 from sparring.report.parts import Unit
 from sparring.report.record import Charge, Metric, Paid, Record, Stage
+from sparring.report.terminal import verdicts
 
 T = TypeVar("T", int, float)
 
@@ -54,6 +55,8 @@ class Figures:
     leading: tuple[Metric, ...]
     """Whose curves are seen at once."""
     following: tuple[Metric, ...]
+    verdicts: tuple[str, ...]
+    """Each round's, and what it is warned of."""
     seconds: float | None
     """All stages; None: no stage says."""
     calls: int | None
@@ -78,6 +81,7 @@ def figures_of(record: Record) -> Figures:
         table=tuple(_line(metric) for metric in record.metrics),
         leading=tuple(first),
         following=tuple(metric for metric in record.metrics if metric not in first),
+        verdicts=tuple(verdicts(record.rounds)),
         seconds=_total(stage.seconds for stage in record.stages),
         calls=_total(charge.calls for charge in record.bill),
         failed=sum(failed.n for failed in record.failures),

@@ -17,7 +17,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -186,7 +185,7 @@ def born(pid: int) -> int | None:
 def _plain(value: object) -> Any:
     """Return what JSON holds of a value; a figure that is none (a loss that ran away) becomes None."""
     if isinstance(value, Interval):
-        return _plain(asdict(value))
+        return _plain(value.as_dict())
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def _lines(paid: Paid) -> Tell:
 
 
 def _plain(value: object) -> Any:
-    return asdict(value) if isinstance(value, Interval) else str(value)
+    return value.as_dict() if isinstance(value, Interval) else str(value)
 
 
 class _Drawn:
@@ -81,6 +80,10 @@ class _Drawn:
             self._bar(name, event["step"], event["of"], ended=event["step"] == event["of"])
         elif kind == "round":
             self.console.print(f"[bold]round {event['round']}[/]  {self.report.line(event['metrics'])}")
+            for line in event.get("warnings", ()):
+                self.console.print(f"[yellow]warning[/]  {escape(line)}")
+        elif kind == "verdict":
+            self.console.print(f"[bold]round {event['round']}[/]  {escape(event['verdict'])}")
         elif kind == "summary":
             show_summary(self.console, event, self.out)
 
@@ -101,11 +104,22 @@ def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> Non
     console.print(report.table(rounds))
     for panel in report.example(out, len(rounds) - 1):
         console.print(panel)
+    for line in verdicts(rounds):
+        console.print(escape(line))
     for line in bill(summary):
         console.print(line)
     console.print(f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds {report.holds}.")
     if "page" in summary:
         console.print(f"{escape(summary['page'])} shows it all, in any browser.")
+
+
+def verdicts(rounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each round's verdict, and what it is warned of; nothing of runs of earlier versions."""
+    for t, one in enumerate(rounds):
+        if verdict := one.get("verdict"):
+            yield f"round {t} {verdict}"
+        for warning in one.get("warnings") or ():
+            yield f"round {t}, warning: {warning}"
 
 
 def bill(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Direct preference optimisation by TRL's `DPOTrainer`, on token ids that our own template made.
+"""Direct preference optimisation, on token ids that our own template made.
 
 Rafailov et al. (2023), https://arxiv.org/abs/2305.18290, as SPaR uses it (https://arxiv.org/abs/2412.11605). With l(y)
 the log-prob of a reply, summed over its tokens to its end-of-turn, the loss of a pair is
@@ -7,151 +7,215 @@ the log-prob of a reply, summed over its tokens to its end-of-turn, the loss of 
     - sft_weight * l(chosen) / (tokens of chosen)
 
 and that of an optimiser step the mean over its pairs, however they are cut into micro batches and devices. The first
-term is TRL's. The second is ours: TRL has it as a mean over all tokens of a micro batch, which depends on how that is
-cut and lets a long reply speak louder. The reference's log-probs are taken once, before the first step.
+term is that of TRL's `DPOTrainer` (`tests/training/test_parity.py`). TRL has the second as a mean over all tokens of a
+micro batch, which depends on how that is cut and lets a long reply speak louder. The reference's log-probs are taken
+once, before the first step, and are kept with the saved steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import asdict
-from functools import partial
-from importlib.metadata import version
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from datasets import Dataset
 from torch import Tensor
-from torch.utils.data import DataLoader
-from trl.models.utils import prepare_deepspeed
-from trl.trainer.dpo_config import DPOConfig
-from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
+from torch.nn import Dropout, Module
+from torch.nn.functional import logsigmoid
+from transformers import TrainerCallback, TrainingArguments
 
 from sparring.engines.hf import open_model
 from sparring.errors import TrainingError
+from sparring.files import write_whole
+from sparring.training.batches import StepTrainer
+from sparring.training.callbacks import Emit, followers
 from sparring.training.rows import EncodedPair, encode_pair, held_out, whole
 from sparring.training.settings import DPOSettings, Tracking
 from sparring.training.shared import (
-    Emit,
-    adapter_config,
+    adapted,
     arguments,
     carry_out,
     check_context,
-    followers,
     opened,
     report,
     save,
     steps_of,
 )
+from sparring.training.steps import Steps
 from sparring.types import Pair
 
 SAMPLE = 512
 """Pairs, of those trained on, whose log-probs are looked at once more in the end."""
-Score = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
-"""Log-probs of a batch's chosen and rejected replies."""
+REFERENCE = "reference.json"
+"""With the saved steps: what the reference thinks of all pairs, and how far from it the model was at first."""
+Scores = tuple[float, float]
+"""Log-probs of the chosen and the rejected reply, in nats."""
 
 
-def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Pad on the right to (2 x pairs, longest), the chosen rows first; the masks come from lengths.
+@dataclass(slots=True, eq=False)
+class Anchored:
+    """A pair, and what the reference thinks of it."""
 
-    What has one number a pair stands first, for the Trainer reads the size of a batch off its first tensor.
-    """
-    batch: dict[str, Tensor] = DataCollatorForPreference(pad_token_id=0)(list(rows))
-    return dict(sorted(batch.items(), key=lambda item: not item[0].startswith("ref_")))
+    pair: EncodedPair
+    reference: Scores = (0.0, 0.0)
+    counts: float = 1.0
+    """In the loss. 0 for a pair that only keeps a process busy."""
+
+    @property
+    def longest(self) -> int:
+        return self.pair.longest
+
+    @property
+    def tokens(self) -> int:
+        return self.pair.tokens
 
 
-class PairTrainer(DPOTrainer):
-    """TRL's trainer with our rows and our mean; its docstring is the module's."""
+def collate(rows: Sequence[Anchored]) -> dict[str, Tensor]:
+    """Pad on the right to (2 x pairs, longest), the chosen rows first; `learned` is of the predictions, one less."""
+    longest = max(row.longest for row in rows)
+    replies = [(row.pair.prompt, row.pair.chosen) for row in rows] + [
+        (row.pair.prompt, row.pair.rejected) for row in rows
+    ]
+    tails = [longest - len(prompt) - len(reply) for prompt, reply in replies]
+    each = list(zip(replies, tails, strict=True))
+    return {
+        "input_ids": torch.tensor([[*prompt, *reply, *[0] * tail] for (prompt, reply), tail in each]),
+        "learned": torch.tensor(
+            [[*[False] * (len(prompt) - 1), *[True] * len(reply), *[False] * tail] for (prompt, reply), tail in each]
+        ),
+        "reference": torch.tensor([row.reference for row in rows]),
+        "counts": torch.tensor([row.counts for row in rows]),
+    }
 
-    loss_is_scaled_for_ga = True
+
+class PairTrainer(StepTrainer):
+    """The Trainer with the module's loss. What the reference thinks is asked when the model stands ready to train."""
 
     def __init__(
-        self, settings: DPOSettings, model: Any, anchor: Any, tokenizer: Any, held: Sequence[Any], **rest: Any
-    ):
-        """`anchor` is the reference, or None for the model as it is. What TRL sets for its own use is not kept."""
-        self.settings = settings
-        text, generation = model.config.get_text_config(), model.generation_config
-        pads = text.pad_token_id, generation.pad_token_id
-        super().__init__(
-            model=model,
-            ref_model=anchor,
-            data_collator=collate,
-            eval_dataset=_dataset(held) if held else None,
-            processing_class=deepcopy(tokenizer),
-            peft_config=adapter_config(settings.lora) if settings.lora else None,
-            **rest,
-        )
-        self.ref_model, self.processing_class = None, None  # its log-probs are taken, and the rows are token ids
-        text.pad_token_id, generation.pad_token_id = pads
-
-    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        return dataset  # the template has made token ids of it
-
-    def _send_telemetry(self) -> None:
-        """Nobody is told what is trained here."""
-
-    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        """Add the reference's log-probs. TRL goes through a file that the other processes would not find."""
-        if self.ref_model is None and self.is_deepspeed_enabled:
-            reference: Any = prepare_deepspeed(cast("Any", self.model), self.accelerator)
-        else:
-            reference = self.ref_model or self.model
-        chosen, rejected = self.log_probs(dataset, partial(self.compute_ref_log_probs, reference))
-        added = dataset.add_column("ref_chosen_logps", chosen.tolist())
-        return added.add_column("ref_rejected_logps", rejected.tolist())
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
-        pairs = torch.tensor(sum(len(batch["ref_chosen_logps"]) for batch in batch_samples), device=device)
-        return cast("Tensor", self.accelerator.gather(pairs)).sum()
-
-    def compute_loss(
         self,
-        model: torch.nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """Return the mean over the batch's pairs; in training, this micro batch's part of the optimiser step's."""
-        heard: list[Any] = []
+        settings: DPOSettings,
+        train: Sequence[Anchored],
+        held: Sequence[Anchored],
+        anchor: Any = None,
+        steps: Steps | None = None,
+        **rest: Any,
+    ):
+        """`anchor` is the reference, or None for the model as it is; `steps` may know what it said before."""
+        self.settings, self.anchor, self.steps = settings, anchor, steps
+        self.before: list[Scores] = []
+        self.margins: list[Tensor] = []
+        super().__init__(settings, train, held, **rest)
+        for module in cast("Module", self.model).modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0  # as TRL: what is compared to the reference is the model itself
+        self.add_callback(Beginning(self))
 
-        def listened(**given: Any) -> Any:
-            heard.append(model(**given))
-            return heard[0]
+    def collate(self, rows: Sequence[Anchored]) -> dict[str, Tensor]:
+        return collate(rows)
 
-        dpo = super().compute_loss(cast("Any", listened), inputs)
-        pairs = len(inputs["ref_chosen_logps"])
-        lengths = inputs["completion_mask"][:pairs, 1:].sum(1)
-        loss = dpo - self.settings.sft_weight * (heard[0].log_probs[:pairs].sum(1) / lengths).mean()
-        if num_items_in_batch is None:
-            return loss
-        # Gradients are averaged over processes, and the pairs are of all of them.
-        return loss * pairs / num_items_in_batch * self.accelerator.num_processes
+    def blank(self, row: Anchored) -> Anchored:
+        return Anchored(EncodedPair(row.pair.prompt[:1], row.pair.chosen[:1], row.pair.rejected[:1]), counts=0.0)
 
-    def log_probs(self, dataset: Dataset, score: Score) -> tuple[Tensor, Tensor]:
-        """Return log-probs of all chosen and all rejected replies, in order, on the CPU."""
-        cast("torch.nn.Module", self.model).eval()
-        rows = self.args.per_device_eval_batch_size
-        loader = self.accelerator.prepare(DataLoader(cast("Any", dataset), batch_size=rows, collate_fn=collate))
-        found = [self.accelerator.gather_for_metrics(score(batch)) for batch in loader]
-        chosen, rejected = (torch.cat(each).double().cpu() for each in zip(*found, strict=True))
-        return chosen, rejected
+    def divisor(self, rows: Sequence[Anchored]) -> float:
+        return len(rows)
 
-    def change(self, dataset: Dataset) -> dict[str, float]:
-        """Return how far the model is from the reference: nats a reply, mean over pairs, and the pairs it has right."""
-        chosen, rejected = self.log_probs(dataset, self._policy)
-        chosen -= torch.tensor(dataset["ref_chosen_logps"], dtype=torch.double)
-        rejected -= torch.tensor(dataset["ref_rejected_logps"], dtype=torch.double)
+    def total(self, model: Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the summed loss of a micro batch's pairs."""
+        replies, learned, counts = self.replies(model, inputs), inputs["learned"], inputs["counts"]
+        changes = replies - inputs["reference"]
+        margins = self.settings.beta * (changes[:, 0] - changes[:, 1])
+        per_token = replies[:, 0] / learned[: len(counts)].sum(1)
+        self.margins.append(
+            torch.stack([(margins * counts).sum(), ((margins > 0) * counts).sum(), counts.sum()]).detach()
+        )
+        return ((-logsigmoid(margins) - self.settings.sft_weight * per_token) * counts).sum()
+
+    def replies(self, model: Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the log-probs of replies, (pairs, 2): chosen, rejected."""
+        learned = inputs["learned"]
+        found = self.log_probs(model, inputs["input_ids"], learned)
+        sums = found.new_zeros(learned.shape).masked_scatter(learned, found).sum(1)
+        return torch.stack(sums.chunk(2), dim=1)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the margin, beta x nats, and the share of pairs that have it above 0, under TRL's names."""
+        start = "eval_" if "eval_loss" in logs else ""
+        if self.margins:
+            margins, positive, pairs = cast(
+                "Tensor", self.accelerator.reduce(torch.stack(self.margins).sum(0))
+            ).tolist()
+            logs |= {f"{start}rewards/margins": margins / pairs, f"{start}rewards/accuracies": positive / pairs}
+            self.margins.clear()
+        super().log(logs, start_time)
+
+    # How far the model is from the reference
+
+    def begin(self) -> None:
+        """Ask the reference, unless that was done before the training was killed: its weights are others by now."""
+        rows = [*self.rows, *self.held]
+        kept = self.steps.folder / REFERENCE if self.steps else None
+        if kept and kept.is_file():
+            told = json.loads(kept.read_text(encoding="utf-8"))
+        else:
+            told = self._asked(rows)
+            if kept and self.is_world_process_zero():
+                write_whole(kept, lambda path: _write(path, told))
+        for row, reference in zip(rows, told["reference"], strict=True):
+            row.reference = (reference[0], reference[1])
+        self.before, self.anchor = told["before"], None
+
+    def _asked(self, rows: Sequence[Anchored]) -> dict[str, list[Scores]]:
+        if self.anchor is None:
+            found = self.scores(rows)
+            return {"reference": found, "before": found[: len(self.sample)]}
+        anchor = _prepared(self.anchor, self)
+        return {"reference": self.scores(rows, anchor), "before": self.scores(self.sample)}
+
+    @property
+    def sample(self) -> Sequence[Anchored]:
+        """The pairs that are looked at again."""
+        return self.rows[:SAMPLE]
+
+    def scores(self, rows: Sequence[Any], model: Any = None) -> list[Scores]:
+        """Return the log-probs of all replies."""
+        model = model or self.model_wrapped
+
+        def score(batch: dict[str, Tensor]) -> list[Any]:
+            return self.replies(model, batch).tolist()
+
+        return self.scored(rows, score)
+
+    def change(self, scores: Sequence[Scores]) -> dict[str, float]:
+        """Return how far scores of the sample are from the reference, in nats a reply, and the pairs it has right."""
+        told = torch.tensor([row.reference for row in self.sample], dtype=torch.double)
+        chosen, rejected = (torch.tensor(scores, dtype=torch.double) - told).unbind(1)
         positive = (chosen > rejected).double().mean()
         return {"chosen": float(chosen.mean()), "rejected": float(rejected.mean()), "positive": float(positive)}
 
-    def _policy(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
-        seen = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        with torch.no_grad(), self.accelerator.autocast():
-            outputs: Any = cast("Any", self.model_wrapped)(**seen, labels=labels, use_cache=False, fused_lm_head=True)
-        return outputs.log_probs.sum(1).chunk(2)
+
+class Beginning(TrainerCallback):
+    """Has the reference asked when the model is where it is trained, on whatever devices."""
+
+    def __init__(self, trainer: PairTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.begin()
+
+
+def _prepared(anchor: Any, trainer: PairTrainer) -> Any:
+    """Return the reference where it can be asked; sharded, if the model is."""
+    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        from trl.models.utils import prepare_deepspeed, prepare_fsdp
+
+        return (prepare_deepspeed if trainer.is_deepspeed_enabled else prepare_fsdp)(anchor, trainer.accelerator)
+    return anchor.to(trainer.accelerator.device).eval()
+
+
+def _write(path: Path, told: dict[str, list[Scores]]) -> None:
+    path.write_text(json.dumps(told), encoding="utf-8")
 
 
 def prefer(
@@ -163,14 +227,15 @@ def prefer(
     emit: Emit,
     reference: str = "",
     tracking: Tracking | None = None,
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Train `model_id` on `pairs` and write a checkpoint into `folder`; return the report that goes with it.
 
     `reference` names the model of the anchor; empty is `model_id` as it was, which with `lora` is the base without its
-    adapter. Checkpoint, `emit`, report and errors are those of `sft.fine_tune`; the canaries are chosen replies. The
-    report has `pairs` besides: of the first of those trained on, how far the model is from the reference before and
-    after training, in nats a reply, and the share of them whose margin is above 0. Raises TrainingError for a
-    reference that reads other tokens.
+    adapter. Checkpoint, `steps`, `emit`, report and errors are those of `sft.fine_tune`; the canaries are chosen
+    replies. The report has `pairs` besides: of the first of those trained on, how far the model is from the reference
+    before and after training, in nats a reply, and the share of them whose margin is above 0. Raises TrainingError for
+    a reference that reads other tokens.
     """
     tokenizer, model, template = opened(model_id, pairs, settings)
     anchor = _anchor(reference, tokenizer, model_id)
@@ -179,27 +244,24 @@ def prefer(
     check_context(model_id, model, max(row.longest for row in rows))
     emit({"lengths": asdict(lengths)})
     train, held = held_out(rows, settings.validation_share, seed)
-    own = {"beta": settings.beta, "max_length": None, "precompute_ref_log_probs": True}
     trainer = PairTrainer(
         settings,
-        model,
+        [Anchored(row) for row in train],
+        [Anchored(row) for row in held],
         anchor,
-        tokenizer,
-        held,
-        train_dataset=_dataset(train),
-        args=arguments(DPOConfig, folder, seed, settings, steps_of(train, settings), bool(held), tracking, **own),
+        steps,
+        model=adapted(model, settings.lora, seed),
+        args=arguments(TrainingArguments, folder, seed, settings, steps_of(train, settings), bool(held), tracking),
         callbacks=followers(emit, tracking),
     )
-    sample = trainer.train_dataset.select(range(min(SAMPLE, len(train))))
-    before = trainer.change(sample) if anchor else {"chosen": 0.0, "rejected": 0.0, "positive": 0.0}
-    seconds = carry_out(trainer, settings)
-    after = trainer.change(sample)
+    seconds = carry_out(trainer, settings, steps)
+    after = trainer.scores(trainer.sample)
     kept = {id(row) for row in rows}
     fitting = [pair for pair, row in zip(pairs, encoded, strict=True) if id(row) in kept]
     save(trainer, tokenizer, template, folder, [(pair.prompt, pair.chosen) for pair in fitting])
     told = report(trainer, seconds, lengths, train, held)
-    told["pairs"] = {"looked_at": len(sample), "before": before, "after": after}
-    told["versions"]["trl"] = version("trl")
+    moved = {"before": trainer.change(trainer.before), "after": trainer.change(after)}
+    told["pairs"] = {"looked_at": len(trainer.sample), **moved}
     return told
 
 
@@ -213,9 +275,3 @@ def _anchor(reference: str, tokenizer: Any, model_id: str) -> Any:
             f"reference {reference!r} reads other tokens than {model_id!r}: their log-probs compare not"
         )
     return anchor
-
-
-def _dataset(rows: Sequence[EncodedPair]) -> Dataset:
-    return Dataset.from_list(
-        [{"prompt_ids": row.prompt, "chosen_ids": row.chosen, "rejected_ids": row.rejected} for row in rows]
-    )

@@ -14,25 +14,22 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 from sparring.errors import DataError, SettingsError, SparringError, TrainingError
 from sparring.files import rename_whole
 from sparring.training.examples import read_examples, read_pairs
+from sparring.training.process import OnLog, follow, last_words, launched
 from sparring.training.settings import KINDS, DPOSettings, SFTSettings, Tracking, TrainingSettings
+from sparring.training.steps import Steps
 
-OnLog = Callable[[dict[str, Any]], None]
 ATTACHED = "--attached"
 """The job's standard input is held by whoever started it; the job ends when that closes."""
-TAIL = 15
-"""Lines of the log that an error carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,11 @@ class Job:
     def partial(self) -> Path:
         """Where the checkpoint is written before it is whole."""
         return beside(self.out, "partial")
+
+    @property
+    def steps(self) -> Steps:
+        """Where its steps are saved until then."""
+        return Steps(beside(self.out, "steps"))
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -109,7 +111,7 @@ class Job:
             "model": _named(self.model),
             "rows_sha256": digest,
             "seed": self.seed,
-            "settings": asdict(self.settings),
+            "settings": _deciding(asdict(self.settings)),
             **({"reference": _named(self.reference)} if isinstance(self.settings, DPOSettings) else {}),
         }
 
@@ -123,13 +125,19 @@ class Job:
                 )
             return False
         made, wanted = json.loads(report.read_text(encoding="utf-8"))["job"], self.identity()
-        made["settings"] = asdict(type(self.settings)()) | made.get("settings", {})  # a setting that was unknown then
+        # A setting that was unknown then had its default.
+        made["settings"] = _deciding(asdict(type(self.settings)()) | made.get("settings", {}))
         differs = [name for name in wanted if made.get(name) != wanted[name]]
         if differs:
             raise TrainingError(
                 f"{self.out} was trained with other {', '.join(differs)}; remove it, or choose another out"
             )
         return True
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide the weights: steps may be saved more or less often."""
+    return {name: value for name, value in settings.items() if name != "save_every"}
 
 
 def _is_folder(model: str) -> bool:
@@ -148,66 +156,24 @@ def beside(out: Path, suffix: str) -> Path:
 def run_job(job: Job, launcher: Sequence[str] = (), on_log: OnLog | None = None) -> Path:
     """Run the job in a process of its own and return its checkpoint.
 
-    `launcher` stands where `python` would: `("accelerate", "launch", "--num_processes", "8")`. `on_log` is given
-    {"lengths": ...} before training, {"step", "of", "loss"} as it goes, and {"tracker", "failed"} for a tracker that
-    came to nothing. What the process wrote is kept in CHECKPOINT.log. Raises TrainingError with the reason, or with the
-    last lines, where it ends badly. The process never outlives this one.
+    `launcher` stands where `python` would: `("accelerate", "launch", "--num_processes", "8")`; a word of it that is
+    `sparring:fsdp.yaml` names a file of `training/accelerate`. `on_log` is given {"resumed_from": STEP} where a killed
+    training goes on, {"lengths": ...} before training, {"step", "of", "loss"} as it goes, and {"tracker", "failed"} for
+    a tracker that came to nothing. What the process wrote is kept in CHECKPOINT.log. Raises TrainingError with the
+    reason, or with the last lines, where it ends badly. The process never outlives this one.
     """
     if job.is_done():
+        job.steps.remove()
         return job.out
     job.out.parent.mkdir(parents=True, exist_ok=True)
     description, log = beside(job.out, "job.json"), beside(job.out, "log")
     job.write(description)
-    command = [*(launcher or [sys.executable]), "-m", "sparring.training.job", str(description), ATTACHED]
+    command = [*launched(launcher), "-m", "sparring.training.job", str(description), ATTACHED]
     with log.open("w", encoding="utf-8") as stderr:
-        reason, code = _follow(command, stderr, on_log or (lambda _: None))
+        reason, code = follow(command, stderr, on_log or (lambda _: None))
     if reason or code:
-        raise TrainingError(f"training {job.out} failed: {reason or _last_words(log, code)}")
+        raise TrainingError(f"training {job.out} failed: {reason or last_words(log, code)}")
     return job.out
-
-
-def _follow(command: Sequence[str], log: TextIO, on_log: OnLog) -> tuple[str, int]:
-    """Run the command; return the reason that it gave for failing, if any, and its exit status."""
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8", errors="replace"
-        )
-    except OSError as error:
-        raise TrainingError(f"{command[0]!r} cannot be started: {error.strerror}") from error
-    assert process.stdin and process.stdout
-    reason = ""
-    try:
-        for line in process.stdout:
-            event = _event(line)
-            if event is None:
-                log.write(line)  # a launcher's own words
-                log.flush()
-            elif "error" in event:
-                reason = str(event["error"])
-            else:
-                on_log(event)
-        return reason, process.wait()
-    finally:
-        process.stdin.close()  # reaches the processes that a launcher has started, too
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return cast("dict[str, Any]", event) if isinstance(event, dict) else None
-
-
-def _last_words(log: Path, code: int) -> str:
-    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    if code == -signal.SIGKILL:
-        ended += " (out of memory?)"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([f"{ended}. Its last lines, from {log}:", *lines[-TAIL:]])
 
 
 def work(job: Job, emit: OnLog) -> None:
@@ -219,25 +185,37 @@ def work(job: Job, emit: OnLog) -> None:
             raise TrainingError(f"model {name!r} cannot be opened: there is no such folder")
     rows: list[Any] = read_pairs(job.rows) if job.kind == DPOSettings.kind else read_examples(job.rows)
     identity, first = job.identity(), os.environ.get("RANK", "0") == "0"
-    if first and job.partial.exists():
-        shutil.rmtree(job.partial)
-    _set_environment(job)
-    report = _train(job, rows, emit if first else lambda _: None)
+    # Each process saves a part of a step.
+    owner = {**identity, "devices": int(os.environ.get("WORLD_SIZE", "1"))}
+    steps = job.steps if job.settings.save_every or job.steps.are_of(owner) else None
     if first:
-        (job.partial / "training.json").write_text(json.dumps({"job": identity, **report}, indent=1), encoding="utf-8")
+        if job.partial.exists():
+            shutil.rmtree(job.partial)
+        if steps:
+            steps.claim(owner)
+    emit = emit if first else lambda _: None
+    last = steps.last() if steps else None
+    if last:
+        emit({"resumed_from": last})
+    _set_environment(job)
+    report = _train(job, rows, emit, steps)
+    if first:
+        told = {"job": identity, "devices": owner["devices"], "resumed_from": last, **report}
+        (job.partial / "training.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
         rename_whole(job.partial, job.out)
+        job.steps.remove()
 
 
-def _train(job: Job, rows: list[Any], emit: OnLog) -> dict[str, Any]:
+def _train(job: Job, rows: list[Any], emit: OnLog, steps: Steps | None) -> dict[str, Any]:
     """Train into `job.partial`; return the report. It loads torch, which must find the environment set."""
     if isinstance(job.settings, DPOSettings):
         from sparring.training.dpo import prefer
 
-        return prefer(job.model, rows, job.partial, job.seed, job.settings, emit, job.reference, job.tracking)
+        return prefer(job.model, rows, job.partial, job.seed, job.settings, emit, job.reference, job.tracking, steps)
     from sparring.training.sft import fine_tune
 
     settings = cast("SFTSettings", job.settings)
-    return fine_tune(job.model, rows, job.partial, job.seed, settings, emit, job.tracking)
+    return fine_tune(job.model, rows, job.partial, job.seed, settings, emit, job.tracking, steps)
 
 
 def _set_environment(job: Job) -> None:

@@ -38,6 +38,11 @@ class Row:
         """What goes through the model for it."""
         return len(self.ids)
 
+    @property
+    def longest(self) -> int:
+        """Tokens that it is as long as."""
+        return len(self.ids)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:

@@ -109,10 +109,10 @@ class TrainingSettings:
     """Tokens to put through the model in all, in place of `epochs`, to the nearest steps. Runs whose rows differ in
     number or length can so be trained alike."""
     batch_size: int = 64
-    """Sequences an optimiser step, over all devices and accumulated micro batches. An epoch's last step may have fewer;
-    on several devices accelerate then fills it up with rows from the epoch's beginning."""
+    """Sequences an optimiser step, over all devices and micro batches. An epoch's last step may have fewer."""
     rows_per_device: int = 4
-    """Sequences that go through the model at once on one device. Changes memory and speed, not the result."""
+    """Of the longest sequences there are, how many go through the model at once on one device; of shorter ones more, up
+    to as many tokens with their pads. Changes memory and speed, not the result."""
     warmup_share: float = 0.1
     """Share of the steps with a rising rate, in [0, 1). The last step is never one of them."""
     schedule: Schedule = "cosine"
@@ -134,6 +134,10 @@ class TrainingSettings:
     """Of torch on the CPU. None leaves it to torch; 1 is fastest where two processes share two cores."""
     lora: LoRASettings | None = None
     """Train an adapter in place of all weights."""
+    save_every: int | None = None
+    """Optimiser steps between saves from which a killed training goes on, to the weights that it would have had. None
+    saves none, and it begins again. One save is kept, two while a new one is written: 12 bytes a parameter that is
+    trained (its weight and AdamW's two moments), all on disk before the next step begins."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epochs"):
@@ -146,6 +150,7 @@ class TrainingSettings:
         _bound("max_length", self.max_length, self.max_length >= 2, ">= 2 tokens")
         _bound("max_truncated", self.max_truncated, 0 <= self.max_truncated <= 1, "in [0, 1]")
         _bound("tokens", self.tokens, self.tokens is None or self.tokens >= 1, ">= 1")
+        _bound("save_every", self.save_every, self.save_every is None or self.save_every >= 1, ">= 1")
         _bound("threads", self.threads, self.threads is None or self.threads >= 1, ">= 1")
         _choice("schedule", self.schedule, get_args(Schedule))
 

@@ -9,95 +9,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from transformers import Trainer, TrainingArguments
+from torch.nn import Module
+from transformers import TrainingArguments
 
+from sparring.training.batches import StepTrainer
+from sparring.training.callbacks import Emit, followers
 from sparring.training.examples import numbers
 from sparring.training.rows import Row, cut, encode, held_out
-from sparring.training.settings import LoRASettings, SFTSettings, Tracking
+from sparring.training.settings import SFTSettings, Tracking
 from sparring.training.shared import (
-    Emit,
-    adapter_config,
+    adapted,
     arguments,
     carry_out,
     check_context,
-    followers,
     opened,
     report,
     save,
     steps_of,
 )
+from sparring.training.steps import Steps
 from sparring.types import Chat, Example
 
 
 def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
-    """Pad on the right to (rows, longest). The mask comes from lengths: an end-of-turn is seen even if it is the pad.
-
-    So the pad id itself is of no account; 0 is one that every model has.
-    """
-    longest = max(len(row.ids) for row in rows)
-    pads = [longest - len(row.ids) for row in rows]
+    """Pad on the right to (rows, longest). A pad has no weight, whatever its id; 0 is one that every model has."""
+    longest = max(row.longest for row in rows)
+    pads = [longest - row.longest for row in rows]
     return {
         "input_ids": torch.tensor([row.ids + [0] * pad for row, pad in zip(rows, pads, strict=True)]),
-        "attention_mask": torch.tensor([[1] * (longest - pad) + [0] * pad for pad in pads]),
         "weights": torch.tensor([row.weights + [0.0] * pad for row, pad in zip(rows, pads, strict=True)]),
     }
 
 
-def weighted_loss(logits: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-    """Return sum(w * ce) over a micro batch: logits (B, T, V), ids and weights (B, T); nats, not yet normalised."""
-    learned = weights[:, 1:] > 0  # position t predicts token t + 1
-    losses = functional.cross_entropy(logits[:, :-1][learned].float(), ids[:, 1:][learned], reduction="none")
-    return (losses * weights[:, 1:][learned]).sum()
+class WeightedTrainer(StepTrainer):
+    """The Trainer with our loss."""
 
-
-def divisor(weights: Tensor, settings: SFTSettings) -> Tensor:
-    """Return what a batch's loss is divided by: the sum of its weights, or the number of its learned tokens."""
-    return weights.sum() if settings.normaliser == "weights" else (weights > 0).sum()
-
-
-class WeightedTrainer(Trainer):
-    """The Trainer with our loss: every micro batch is divided by the divisor of the whole optimisation batch."""
-
-    loss_is_scaled_for_ga = True
-
-    def __init__(self, settings: SFTSettings, held: Sequence[Row], **rest: Any):
-        super().__init__(eval_dataset=cast("Any", list(held) or None), data_collator=collate, **rest)
+    def __init__(self, settings: SFTSettings, train: Sequence[Row], held: Sequence[Row], **rest: Any):
         self.settings = settings
-        total = float(sum(divisor(torch.tensor(row.weights), settings) for row in held))
-        self.rows_per_divisor = len(held) / total if held else 0.0
+        super().__init__(settings, train, held, **rest)
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
-        totals = [divisor(batch["weights"], self.settings) for batch in batch_samples]
-        return cast("Tensor", self.accelerator.gather(torch.stack(totals).sum().to(device))).sum()
+    def collate(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        return collate(rows)
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        assert num_items_in_batch is not None
-        # Gradients are averaged over processes, and the divisor is of all of them.
-        return self._total(model, inputs) / num_items_in_batch * self.accelerator.num_processes
+    def blank(self, row: Row) -> Row:
+        return Row(row.ids[:2], [0.0, 0.0])
 
-    def prediction_step(
-        self, model: torch.nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor, None, None]:
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            # The Trainer averages over rows: scaled so that the mean is sum(w * ce) / divisor over all held-out rows.
-            loss = self._total(model, inputs) * self.rows_per_divisor / len(inputs["input_ids"])
-        return loss, None, None
+    def divisor(self, rows: Sequence[Row]) -> float:
+        """Return the sum of the rows' weights, or the number of their learned tokens."""
+        weights = [weight for row in rows for weight in row.weights]
+        return sum(weights) if self.settings.normaliser == "weights" else sum(weight > 0 for weight in weights)
 
-    def _total(self, model: torch.nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
-        return weighted_loss(logits, inputs["input_ids"], inputs["weights"])
+    def total(self, model: Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Return sum(w * ce) over a micro batch, in nats."""
+        weights = inputs["weights"][:, 1:]  # position t predicts token t + 1
+        return -(self.log_probs(model, inputs["input_ids"], weights > 0) * weights[weights > 0]).sum()
 
 
 def fine_tune(
@@ -108,11 +77,13 @@ def fine_tune(
     settings: SFTSettings,
     emit: Emit,
     tracking: Tracking | None = None,
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Train `model_id` on `examples` and write a checkpoint into `folder`; return the report that goes with it.
 
     `emit` is given the length report before training and a line a step. The checkpoint is float32 safetensors,
     tokenizer, chat template, generation config and canary; with `lora`, what was merged also stands in `adapter/`.
+    `steps` is where steps are saved, and gone on from if there are any.
     The report's `tokens` are those that went through the model in training, no pads. Raises EngineError for a model
     that cannot be opened, or whose template or tokenizer cannot be learned with; TrainingError for one that takes fewer
     tokens than a row has, and for rows that cannot be learned; DataError for weights that are not of their messages.
@@ -125,26 +96,17 @@ def fine_tune(
     train, held = held_out(rows, settings.validation_share, seed)
     trainer = WeightedTrainer(
         settings,
+        train,
         held,
-        model=_adapted(model, settings.lora, seed),
-        train_dataset=train,
+        model=adapted(model, settings.lora, seed),
         args=arguments(TrainingArguments, folder, seed, settings, steps_of(train, settings), bool(held), tracking),
         callbacks=followers(emit, tracking),
     )
-    seconds = carry_out(trainer, settings)
+    seconds = carry_out(trainer, settings, steps)
     longest = [max(row.tokens for row in each) for each in encoded]
     uncut = [example for example, most in zip(examples, longest, strict=True) if most <= settings.max_length]
     save(trainer, tokenizer, template, folder, [_last_reply(example) for example in uncut])
     return report(trainer, seconds, lengths, train, held)
-
-
-def _adapted(model: Any, lora: LoRASettings | None, seed: int) -> Any:
-    torch.manual_seed(seed)  # PEFT draws the adapter's first weights before the Trainer seeds
-    if lora is None:
-        return model
-    from peft import get_peft_model
-
-    return get_peft_model(model, adapter_config(lora))
 
 
 def _last_reply(example: Example) -> tuple[Chat, str]:

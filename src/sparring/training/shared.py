@@ -9,27 +9,26 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from sparring.engines.hf import open_model
 from sparring.engines.template import Template, end_tokens
 from sparring.errors import TrainingError
+from sparring.training.callbacks import Saving
 from sparring.training.canary import Canary, write_canary
 from sparring.training.rows import LengthReport
-from sparring.training.settings import PROJECT, LoRASettings, Tracking, TrainingSettings, failures_of
+from sparring.training.settings import PROJECT, LoRASettings, Tracking, TrainingSettings
+from sparring.training.steps import Steps
 from sparring.types import Chat
 
-Emit = Callable[[dict[str, Any]], None]
 CANARIES = 4
 """Rows whose log-probs go with the checkpoint."""
 ADAPTER = "adapter"
@@ -42,68 +41,6 @@ class Counted(Protocol):
 
     @property
     def tokens(self) -> int: ...
-
-
-class Reporting(TrainerCallback):
-    """The Trainer's own trackers, which may fail without failing the training."""
-
-    def __init__(self, trackers: Sequence[str], emit: Emit):
-        self.emit = emit
-        self.open: dict[str, TrainerCallback] = {}
-        for name in trackers:
-            self._try(name, partial(self._open, name))
-
-    def _open(self, name: str) -> None:
-        (kind,) = get_reporting_integration_callbacks([name])
-        self.open[name] = kind()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self._pass("on_train_begin", args, state, control, **rest)
-
-    def on_log(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self._pass("on_log", args, state, control, **rest)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self._pass("on_train_end", args, state, control, **rest)
-        if "wandb" in self.open:
-            self._try("wandb", _end_of_wandb)
-
-    def _pass(self, moment: str, *told: Any, **rest: Any) -> None:
-        for name, callback in list(self.open.items()):
-            self._try(name, partial(getattr(callback, moment), *told, **rest))
-
-    def _try(self, name: str, do: Callable[[], object]) -> None:
-        try:
-            do()
-        except failures_of(name) as error:
-            self.open.pop(name, None)
-            self.emit({"tracker": name, "failed": str(error) or repr(error)})
-
-
-def _end_of_wandb() -> None:
-    """End the run, which the Trainer leaves open; the service that keeps it may be that of the process that waits."""
-    import wandb
-
-    wandb.finish()
-
-
-class Progress(TrainerCallback):
-    """Hands each logged loss on, from the first process only."""
-
-    def __init__(self, emit: Emit):
-        self.emit = emit
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        if state.is_world_process_zero and logs:
-            names = {"loss": "loss", "learning_rate": "learning_rate", "eval_loss": "validation_loss"}
-            found = {new: logs[old] for old, new in names.items() if old in logs}
-            if found:
-                self.emit({"step": state.global_step, "of": state.max_steps, **found})
-
-
-def followers(emit: Emit, tracking: Tracking | None) -> list[TrainerCallback]:
-    """Return who is told of a training as it goes: the process that waits for it, and the trackers."""
-    return [Progress(emit), *([Reporting(tracking.report_to, emit)] if tracking else [])]
 
 
 def opened(model_id: str, rows: Sequence[object], settings: TrainingSettings) -> tuple[Any, Any, Template]:
@@ -127,14 +64,18 @@ def check_context(model_id: str, model: Any, longest: int) -> None:
         )
 
 
-def adapter_config(lora: LoRASettings) -> Any:
-    """Return PEFT's own settings of an adapter."""
-    from peft import LoraConfig  # an extra that most jobs do without
+def adapted(model: Any, lora: LoRASettings | None, seed: int) -> Any:
+    """Return the model as it is trained: with an adapter, where that is what is trained."""
+    torch.manual_seed(seed)  # PEFT draws the adapter's first weights before the Trainer seeds
+    if lora is None:
+        return model
+    from peft import LoraConfig, get_peft_model  # an extra that most jobs do without
 
     names = lora.target_modules
-    return LoraConfig(
+    config = LoraConfig(
         task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names
     )
+    return get_peft_model(model, config)
 
 
 def steps_of(train: Sequence[Counted], settings: TrainingSettings) -> int:
@@ -155,7 +96,8 @@ def arguments(
     **more: Any,
 ) -> A:
     """Return the Trainer's settings, of its own `kind`; `more` are those that only this kind has."""
-    micro, accumulation = settings.accumulation(int(os.environ.get("WORLD_SIZE", "1")))
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    settings.accumulation(devices)
     return kind(
         output_dir=str(folder),
         learning_rate=settings.learning_rate,
@@ -165,9 +107,7 @@ def arguments(
         weight_decay=settings.weight_decay,
         max_steps=steps,
         include_num_input_tokens_seen="non_padding",
-        per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=settings.batch_size // devices,  # a step: `batches` cuts it
         bf16=settings.bf16,
         use_cpu=not torch.accelerator.is_available(),  # else bf16 is refused on a CPU
         activation_checkpointing=settings.gradient_checkpointing,
@@ -187,13 +127,20 @@ def arguments(
     )
 
 
-def carry_out(trainer: Trainer, settings: TrainingSettings) -> float:
-    """Train; return the seconds it took. Raises TrainingError for an adapter on sharded weights."""
+def carry_out(trainer: Trainer, settings: TrainingSettings, steps: Steps | None) -> float:
+    """Train, from the last of `steps` if there is one; return the seconds it took.
+
+    Raises TrainingError for an adapter on sharded weights.
+    """
     trainer.remove_callback(PrinterCallback)
     if settings.lora and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         raise TrainingError("lora is merged before saving, which cannot be done on sharded weights: train without FSDP")
+    if steps and settings.save_every:
+        trainer.args.output_dir = str(steps.folder)
+        trainer.add_callback(Saving(steps, settings.save_every, trainer))
+    last = steps.last() if steps else None
     started = time.perf_counter()
-    trainer.train()
+    trainer.train(resume_from_checkpoint=str(steps.at(last)) if steps and last else None)
     return time.perf_counter() - started
 
 
@@ -212,6 +159,8 @@ def save(
             model.save_pretrained(folder)
     else:
         model = trainer.model_wrapped  # sharded: every process takes part, in saving and in scoring
+        if sharding := trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None:
+            sharding.set_state_dict_type("FULL_STATE_DICT")  # else FSDP 2 leaves the weights out
         trainer.save_model(str(folder))
     scored = [_canary(model, template, chat, reply) for chat, reply in canaries[:CANARIES]]
     if first:
