@@ -23,7 +23,7 @@ PLACES = (
     *("command", "version", "commit", "stage", "role", "dropped", "job"),
 )
 """Where a text may be replaced. `id`: of tasks, personas, exercises and prompts. `key`: names of a setting's values.
-`job`: what no page shows, as what training wrote beside its weights."""
+`job`: what no page shows, as what training wrote beside its weights, and what a server was told."""
 WORDS = (Path(__file__).parents[2] / "src/sparring/tasks/words.txt").read_text(encoding="utf-8").split()
 
 
@@ -105,8 +105,8 @@ class Desk:
         names = {role: self.say("model", engine) for role, engine in engines.items()}
         settings["policy"] = self.say("model", settings["policy"])
         settings["tasks"], settings["prompts"] = self.say("setting", "world:made"), self.say("setting", "prompts/mine")
-        settings["vllm"]["arguments"] = [self.say("setting", "--enforce-eager")]
-        settings["vllm"]["environment"] = {self.say("key", "VLLM_CPU"): self.say("setting", "1")}
+        settings["vllm"]["environment"] = {"HF_TOKEN": self.say("job", "secret")}
+        settings["training"]["lora"] = {self.say("key", "init_lora_weights"): self.say("setting", "gaussian")}
         for role in settings["roles"].values():
             if role:
                 role["engine"] = self.say("model", role["engine"] or "http://127.0.0.1:1/v1#made")

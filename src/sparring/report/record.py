@@ -177,7 +177,8 @@ def _shared(command: str | None) -> str | None:
         words = shlex.split(command)
     except ValueError:  # not as a shell would read it, so nobody knows where a setting ends
         return None if SERVER in command else command
-    return shlex.join(word for word in words if not re.match(rf"{SERVER}[.=]", word))
+    kept = [word for word in words if not re.match(rf"{SERVER}[.=]", word)]
+    return command if len(kept) == len(words) else shlex.join(kept)  # as it was given, where nothing has to go
 
 
 def _metrics(recipe: str, rounds: Sequence[Row]) -> tuple[Metric, ...]:

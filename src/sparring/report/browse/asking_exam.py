@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 from sparring.files import Row
 from sparring.report.browse.asking import Asking
+from sparring.report.browse.beside import beside, first_and_last
 from sparring.report.browse.core import Chat, Detail, Entry, Group, Link, Part
 from sparring.report.browse.rows import Rows, number, text
 from sparring.report.browse.saying import facts, nats
@@ -182,10 +183,10 @@ ORDER = {"preferred": 0, "not preferred": 1, "partly preferred": 2, "unreadable"
 
 def comparison(run: Asking) -> Group | None:
     """Return m_0 beside the last model on every held-out pair that both answered; None before there are two."""
-    tried = [t for t in run.shelf.rounds if Exam(run, t).name("answers") in run.shelf]
-    if len(tried) < 2 or tried[0] != 0:
+    rounds = first_and_last(run.shelf, lambda t: Exam(run, t).name("answers"))
+    if rounds is None:
         return None
-    first, last = Exam(run, 0), Exam(run, tried[-1])
+    first, last = (Exam(run, t) for t in rounds)
     both = [
         id.removesuffix(" own")
         for id in last.rows("answers").ids
@@ -194,15 +195,7 @@ def comparison(run: Asking) -> Group | None:
     about = (
         f"Held-out pairs of task and persona with m_0 and m_{last.t}, those whose answers a judge tells apart first."
     )
-    return Group(
-        "comparison",
-        f"m_0 and m_{last.t}",
-        None,
-        "comparison",
-        about,
-        lambda: _compared(run, first, last, both),
-        len(both),
-    )
+    return beside(last.t, both, about, lambda: _compared(run, first, last, both))
 
 
 def _compared(run: Asking, first: Exam, last: Exam, both: list[str]) -> Iterator[Entry]:

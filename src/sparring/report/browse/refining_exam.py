@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sparring.files import Row
+from sparring.report.browse.beside import beside, first_and_last
 from sparring.report.browse.core import Chat, Detail, Entry, Group, GroupKind, Link, Message, Part, Words, title
 from sparring.report.browse.refining import (
     UNIT,
@@ -167,14 +168,13 @@ def _right(known: object) -> str:
 def comparison(run: Refining) -> Group | None:
     """Return m_0 beside the last model on every held-out prompt that both answered; None before there are two."""
     name = "test-answers"
-    tried = [t for t in run.shelf.rounds if f"round-{t}/{name}.jsonl" in run.shelf]
-    if len(tried) < 2 or tried[0] != 0:
+    rounds = first_and_last(run.shelf, lambda t: f"round-{t}/{name}.jsonl")
+    if rounds is None:
         return None
-    first, last = Exam(run, 0), Exam(run, tried[-1])
+    first, last = (Exam(run, t) for t in rounds)
     both = [id for id in last.rows(name).ids if id in first.rows(name).ids]
     about = f"Held-out prompts answered by m_0 and by m_{last.t}, those first that only one of them follows."
-    entries = partial(_compared, first, last, both)
-    return Group("comparison", f"m_0 and m_{last.t}", None, "comparison", about, entries, len(both))
+    return beside(last.t, both, about, partial(_compared, first, last, both))
 
 
 def _compared(first: Exam, last: Exam, both: list[str]) -> Iterator[Entry]:
