@@ -16,6 +16,7 @@ from sparring.chat.partner import Partner, no_examples
 from sparring.engines import trained
 from sparring.engines.vllm import Serving
 from sparring.errors import RunError
+from sparring.export.speech import FILE
 from sparring.files import read_json
 from sparring.recipes.spar_settings import SPaR
 from sparring.recipes.star_gate import StarGate
@@ -163,13 +164,9 @@ def drawn(world: World) -> Iterator[str]:
         yield from (one.question for one in exercises(world.family, "test", 20, 0))
 
 
-SPEECH = "sparring.json"
-"""Lies in an exported folder, and says how its model was spoken to."""
-
-
 def of_export(folder: Path) -> Partner:
     """Return an exported model. Raises RunError for a `sparring.json` that says too little."""
-    told, where = read_json(folder / SPEECH), str(folder / SPEECH)
+    told, where = read_json(folder / FILE), str(folder / FILE)
     recipe, at = str(told.get("recipe")), int(told.get("round", 0))
     if recipe not in SETTINGS or not isinstance(told.get("prompts"), dict):
         raise RunError(f"{where} names no recipe of {', '.join(SETTINGS)}, or no prompts; talk to hf:{folder} plainly")
