@@ -49,6 +49,7 @@ class Screen:
 
     def press(self, key: str) -> None:
         """Press Control and a letter. D only at a prompt: between two, readline has the terminal keep it for itself."""
+        self._rest()
         os.write(self.terminal, bytes([ord(key.upper()) - 64]))
 
     def end(self, within: float = 60.0) -> int:
@@ -68,6 +69,18 @@ class Screen:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self.terminal)
+
+    def _rest(self, within: float = 10.0) -> None:
+        """Wait until the program does nothing, as people are slower than programs.
+
+        input() lets a signal lie that comes after it showed a key and before it waits for the next (CPython's
+        readline_until_enter_or_signal looks for signals only when its wait is interrupted).
+        """
+        end, stat = time.monotonic() + within, Path(f"/proc/{self.pid}/stat")
+        while time.monotonic() < end:
+            time.sleep(0.02)
+            if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S":
+                return
 
     def _more(self, seconds: float) -> bool:
         """Take what is shown next; return whether there was anything."""

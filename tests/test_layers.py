@@ -26,8 +26,8 @@ LAYERS = (
     ("plan", "score", "doctor", "loop", "tracking"),
     ("recipes",),
     ("report",),
-    ("chat",),
     ("export",),
+    ("chat",),
     ("view",),
     ("cli",),
 )

@@ -49,6 +49,8 @@ from sparring.types import Failure
 
 log = logging.getLogger("sparring")
 
+SERVER = "vllm"
+"""The settings that say how a server of ours is started. Its environment may hold a key."""
 NO_STAGES = ("run.json", "report.html", "report-data")
 """What a run directory holds besides what was made in it."""
 
@@ -178,6 +180,11 @@ class Run(Folder):
     def id(self) -> str:
         """What the ledger knows this run by, wherever its folder is moved."""
         return self.record.get("id", str(self.path.resolve()))
+
+    @property
+    def public_settings(self) -> Row:
+        """The settings without those of a server of ours: what may be shown to others."""
+        return {name: value for name, value in self.record["settings"].items() if name != SERVER}
 
     @property
     def prompts(self) -> dict[str, str]:

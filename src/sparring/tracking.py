@@ -122,9 +122,9 @@ class Trackers:
 
 
 def described(run: Run) -> Row:
-    """Return what a tracker shows of a run: its settings but for the server's, whose environment may hold a secret."""
-    told = {part: run.record.get(part) for part in ("recipe", "settings", "seeds", "versions", "commit")}
-    return told | {"settings": {name: value for name, value in run.record["settings"].items() if name != "vllm"}}
+    """Return what a tracker shows of a run."""
+    told = {part: run.record.get(part) for part in ("recipe", "seeds", "versions", "commit")}
+    return told | {"settings": run.public_settings}
 
 
 def metrics(found: Mapping[str, Interval | None]) -> dict[str, float]:

@@ -36,6 +36,7 @@ def made_run(path: Path, recipe: str, *checkpoints: str, **more: Any) -> Path:
     assert world
     for name in checkpoints:
         shutil.copytree(world.model, path / name)
+        (path / name / "training.json").write_text("{}")
     return path
 
 

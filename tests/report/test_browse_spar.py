@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from sparring.files import read_lines, write_lines
-from sparring.report import browse
-from sparring.report.browse import Chat, Detail, Entry, Grid, Group, Grown
-from sparring.runs import Run
+from sparring.report.browse import Chat, Detail, Grown
 from tests.recipes.test_spar import EXAM, Stage
+from tests.report.looking import check_links, entries, groups
 
 
 def at_once(_: int) -> None:
@@ -31,14 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         rows = [{"part": name, **asdict(one)} for name, those in parts for one in those]
         write_lines(stage.folder / "instructions.jsonl", rows)
     yield stage.folder
-
-
-def groups(folder: Path) -> dict[str, Group]:
-    return {group.id: group for group in browse.groups(Run(folder))}
-
-
-def entries(folder: Path, group: str) -> dict[str, Entry]:
-    return {entry.id: entry for entry in groups(folder)[group].entries()}
 
 
 def tree(detail: Detail) -> Grown:
@@ -59,14 +50,7 @@ def test_groups_come_in_the_order_of_the_loop_with_as_many_entries_as_they_say(f
 
 
 def test_every_link_leads_to_an_entry(folder: Path) -> None:
-    found = {id: [*group.entries()] for id, group in groups(folder).items()}
-    known = {(id, entry.id) for id, those in found.items() for entry in those}
-    met: set[tuple[str, str]] = set()
-    for detail in (entry.detail() for those in found.values() for entry in those):
-        grids = [one for one in detail.parts if isinstance(one, Grid)]
-        links = [*detail.links, *(link for grid in grids for link in grid.links if link)]
-        met |= {(link.group, link.entry) for link in links}
-    assert met and met <= known
+    check_links(folder)
 
 
 def test_an_answer_has_its_votes_and_its_rank_among_answers_to_its_prompt(folder: Path) -> None:

@@ -11,10 +11,9 @@ import pytest
 
 from sparring.engines.base import Request
 from sparring.files import read_lines
-from sparring.report import browse
-from sparring.report.browse import Chat, Detail, Entry, Grid, Group, Link, Words
-from sparring.runs import Run
+from sparring.report.browse import Chat, Detail, Grid, Link, Words
 from tests.recipes.test_star_gate import Stage, speak
+from tests.report.looking import check_links, entries, groups
 
 Part = TypeVar("Part", Chat, Grid)
 
@@ -39,14 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield stage.folder
 
 
-def groups(folder: Path) -> dict[str, Group]:
-    return {group.id: group for group in browse.groups(Run(folder))}
-
-
-def entries(folder: Path, group: str) -> dict[str, Entry]:
-    return {entry.id: entry for entry in groups(folder)[group].entries()}
-
-
 def part(detail: Detail, kind: type[Part]) -> Part:
     return next(one for one in detail.parts if isinstance(one, kind))
 
@@ -68,15 +59,7 @@ def test_groups_come_in_the_order_of_the_loop_with_as_many_entries_as_they_say(f
 
 
 def test_every_link_leads_to_an_entry(folder: Path) -> None:
-    found = {id: [*group.entries()] for id, group in groups(folder).items()}
-    known = {(id, entry.id) for id, those in found.items() for entry in those}
-    met: set[tuple[str, str]] = set()
-    for entry in (entry for those in found.values() for entry in those):
-        detail = entry.detail()
-        grids = [one for one in detail.parts if isinstance(one, Grid)]
-        links = [*detail.links, *(link for grid in grids for link in grid.links if link)]
-        met |= {(link.group, link.entry) for link in links}
-    assert met and met <= known
+    check_links(folder)
 
 
 def test_a_conversation_is_ranked_among_those_of_its_situation(folder: Path) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from sparring.files import read_lines, write_lines
-from sparring.report import browse
-from sparring.report.browse import Chat, Detail, Entry, Grid, Group, Message
+from sparring.report.browse import Chat, Detail, Grid, Message
 from sparring.report.tripost import said
-from sparring.runs import Run
 from tests.recipes.test_tripost import QUESTIONS, TEST, Stage
+from tests.report.looking import check_links, entries, groups
 
 
 def at_once(_: int) -> None:
@@ -30,14 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         parts = (("train", QUESTIONS), ("test", TEST))  # as the command line writes them
         write_lines(stage.folder / "exercises.jsonl", [{"part": name, **asdict(x)} for name, xs in parts for x in xs])
     yield stage.folder
-
-
-def groups(folder: Path) -> dict[str, Group]:
-    return {group.id: group for group in browse.groups(Run(folder))}
-
-
-def entries(folder: Path, group: str) -> dict[str, Entry]:
-    return {entry.id: entry for entry in groups(folder)[group].entries()}
 
 
 def chat(detail: Detail) -> Chat:
@@ -61,14 +52,7 @@ def test_groups_come_in_the_order_of_the_loop_with_as_many_entries_as_they_say(f
 
 
 def test_every_link_leads_to_an_entry(folder: Path) -> None:
-    found = {id: [*group.entries()] for id, group in groups(folder).items()}
-    known = {(id, entry.id) for id, those in found.items() for entry in those}
-    met: set[tuple[str, str]] = set()
-    for detail in (entry.detail() for those in found.values() for entry in those):
-        grids = [one for one in detail.parts if isinstance(one, Grid)]
-        links = [*detail.links, *(link for grid in grids for link in grid.links if link)]
-        met |= {(link.group, link.entry) for link in links}
-    assert met and met <= known
+    check_links(folder)
 
 
 def test_what_the_teacher_mended_is_marked_and_said_to_be_the_teachers(folder: Path) -> None:

@@ -11,6 +11,7 @@ from sparring.chat.speaking import Speaking
 from sparring.engines.base import Request
 from sparring.errors import RolloutError
 from sparring.flow import Role
+from sparring.recipes.star_gate import told_to_ask
 from sparring.rollouts.conversation import Conversation, check_question, is_answer
 from sparring.rollouts.situation import Persona, Situation
 from sparring.tasks import Task
@@ -40,8 +41,12 @@ class Asking(Session):
     def prepare(self) -> None:
         settings, told = self.partner.settings, self.partner.prompts["ask"]
         self.name, self.number = "", 0
-        always = self.partner.round == 0 or settings.elicit == "always"
-        self.ask = Role("policy", self.speaker, settings.questioner.sampling(settings.seed), told if always else "")
+        self.ask = Role(
+            "policy",
+            self.speaker,
+            settings.questioner.sampling(settings.seed),
+            told if told_to_ask(settings.elicit, self.partner.round) else "",
+        )
         self.answer = Role("policy", self.speaker, settings.answerer.sampling(settings.seed))
         self.turns: int = max(settings.turns)
         self.part = "question"

@@ -8,10 +8,11 @@ from sparring.chat.asking import Asking
 from sparring.chat.correcting import Correcting
 from sparring.chat.partner import Partner
 from sparring.chat.plain import Plain
-from sparring.chat.records import SPEECH, of_export, of_run, of_world
+from sparring.chat.records import of_export, of_run, of_world
 from sparring.chat.searching import Searching
 from sparring.chat.session import Session, Tell
 from sparring.errors import RunError, SettingsError
+from sparring.export.speech import FILE
 from sparring.runs import Run
 from sparring.worlds import world_of
 
@@ -43,7 +44,7 @@ def partner_of(what: str, round: int | None = None) -> Partner:
         return of_run(Run(around), _round_in(path, around))
     if round is not None:
         raise SettingsError(f"--round {round}: {what!r} is no run directory, so it has no rounds")
-    if (path / SPEECH).is_file():
+    if (path / FILE).is_file():
         return of_export(path)
     if path.is_dir():
         if not (path / "config.json").is_file():

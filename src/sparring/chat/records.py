@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,8 @@ from sparring.chat.partner import Partner, no_examples
 from sparring.engines import trained
 from sparring.engines.vllm import Serving
 from sparring.errors import RunError
+from sparring.export.chosen import checkpoints
+from sparring.export.speech import FILE
 from sparring.files import read_json
 from sparring.recipes.spar_settings import SPaR
 from sparring.recipes.star_gate import StarGate
@@ -26,14 +27,6 @@ from sparring.stages import read_prompts
 from sparring.worlds import World, world_of
 
 SETTINGS: Mapping[str, type[Settings]] = {"star-gate": StarGate, "tripost": TriPosT, "spar": SPaR}
-CHECKPOINTS: Mapping[str, tuple[str, ...]] = {
-    "star-gate": ("checkpoint",),
-    "tripost": ("checkpoint",),
-    "spar": ("actor",),
-}
-"""What a round's folder calls the model that answers."""
-REFINERS = ("judge", "refiner")
-"""And the one that judges; the first that is there is what the round came to."""
 PROMPTS: Mapping[str, tuple[str, ...]] = {
     "star-gate": ("ask",),
     "tripost": ("attempt", "feedback", "update", "answer_only"),
@@ -50,7 +43,7 @@ def of_run(run: Run, wanted: int | None) -> Partner:
             f"{run.path} is a run of {recipe!r}, whose models cannot be talked to; there is {', '.join(SETTINGS)}"
         )
     settings = read_settings(recipe, run.record["settings"], str(run.path / "run.json"))
-    made = checkpoints(run.path, CHECKPOINTS[recipe])
+    made = checkpoints(run, "actor" if recipe == "spar" else "policy")
     at = round_of(run, made, wanted)
     policy: str = settings.policy
     first = trained(policy, made[0]) if 0 in made else policy
@@ -67,7 +60,7 @@ def of_run(run: Run, wanted: int | None) -> Partner:
         examples=partial(tried, run.path, recipe),
         serving=serving(settings),
     )
-    return replace(partner, refiner=refiner_of(run.path, settings, at)) if recipe == "spar" else partner
+    return replace(partner, refiner=refiner_of(run, settings, at)) if recipe == "spar" else partner
 
 
 def round_of(run: Run, made: Mapping[int, Path], wanted: int | None) -> int:
@@ -82,19 +75,9 @@ def round_of(run: Run, made: Mapping[int, Path], wanted: int | None) -> int:
     return wanted
 
 
-def checkpoints(path: Path, names: tuple[str, ...]) -> dict[int, Path]:
-    """Return the checkpoint of each round that left one, the first of `names` that is there."""
-    found: dict[int, Path] = {}
-    for folder in sorted(path.glob("round-*")):
-        there = [folder / name for name in names if (folder / name / "config.json").is_file()]
-        if there and re.fullmatch(r"round-\d{1,6}", folder.name):
-            found[int(folder.name.removeprefix("round-"))] = there[0]
-    return dict(sorted(found.items()))
-
-
-def refiner_of(path: Path, settings: SPaR, at: int) -> str:
+def refiner_of(run: Run, settings: SPaR, at: int) -> str:
     """Return the engine of R_t: what the last round up to `at` left of it, or the refiner as it was given."""
-    made = [folder for t, folder in checkpoints(path, REFINERS).items() if t <= at]
+    made = [folder for t, folder in checkpoints(run, "refiner").items() if t <= at]
     base = settings.refiner or settings.policy
     return trained(base, made[-1]) if made else base
 
@@ -163,13 +146,9 @@ def drawn(world: World) -> Iterator[str]:
         yield from (one.question for one in exercises(world.family, "test", 20, 0))
 
 
-SPEECH = "sparring.json"
-"""Lies in an exported folder, and says how its model was spoken to."""
-
-
 def of_export(folder: Path) -> Partner:
     """Return an exported model. Raises RunError for a `sparring.json` that says too little."""
-    told, where = read_json(folder / SPEECH), str(folder / SPEECH)
+    told, where = read_json(folder / FILE), str(folder / FILE)
     recipe, at = str(told.get("recipe")), int(told.get("round", 0))
     if recipe not in SETTINGS or not isinstance(told.get("prompts"), dict):
         raise RunError(f"{where} names no recipe of {', '.join(SETTINGS)}, or no prompts; talk to hf:{folder} plainly")

@@ -18,9 +18,9 @@ from sparring.files import Row
 from sparring.flow import quoted, render
 from sparring.report.parts import Unit
 from sparring.report.record import Metric, Record
+from sparring.report.terminal import REPORTS
 from sparring.rollouts.refining import BEGIN, END
 
-NAMES = {"star-gate": "STaR-GATE", "tripost": "TriPosT", "spar": "SPaR"}
 SHARES = ("prompt_strict", "prompt_loose", "instruction_strict", "instruction_loose")
 PUBLIC = {"google/IFEval": dict.fromkeys(SHARES, 541)}
 """Test sets whose figures mean the same whoever measured them, with the n of the whole: only these go into the card's
@@ -99,7 +99,7 @@ def head(chosen: Chosen, form: Form, record: Record) -> Row:
         "datasets": sorted(name for name in named if facts.is_on_hub(name)),
         "ablations": facts.ablations(chosen.recipe, record.settings),
         "one_base": not record.settings.get("refiner"),
-        "title": f"{chosen.base.name} after {NAMES[chosen.recipe]}{who}, round {chosen.round}",
+        "title": f"{chosen.base.name} after {REPORTS[chosen.recipe].name}{who}, round {chosen.round}",
         "results": results(chosen, record),
     }
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sparring.engines.adapters import read_adapter
 from sparring.errors import RunError, SettingsError
+from sparring.report.terminal import REPORTS
 from sparring.runs import Run
 from sparring.worlds import model_of, world_of
 
@@ -22,13 +23,6 @@ FOLDERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "spar": {"actor": ("actor",), "refiner": ("judge", "refiner")},
 }
 """Where each model of a recipe stands in a round's folder; the first that is there is the round's last word."""
-HEADLINE: Mapping[tuple[str, str], str] = {
-    ("star-gate", "policy"): "win_rate",
-    ("tripost", "policy"): "accuracy_self_corrected",
-    ("spar", "actor"): "prompt_strict",
-    ("spar", "refiner"): "judge_balanced_accuracy",
-}
-"""The metric that rounds are compared by; larger is better."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 
@@ -130,7 +124,7 @@ def best_round(rounds: list[Mapping[str, Any]], recipe: str, model: Model, at: i
 
     `rounds` are those of summary.json. None: there is none, or nothing tells.
     """
-    name = HEADLINE[recipe, model]
+    name = "judge_balanced_accuracy" if model == "refiner" else REPORTS[recipe].decisive
     found = {entry["round"]: entry["metrics"].get(name) for entry in rounds}
     here = found.get(at)
     if not here:

@@ -11,11 +11,12 @@ from typing import Any, cast
 from sparring import __version__
 from sparring.errors import RunError
 from sparring.export import facts
-from sparring.export.card import NAMES, rendered
+from sparring.export.card import rendered
 from sparring.export.kinds import KINDS, Kind
 from sparring.export.place import check, put
 from sparring.files import Row, read_lines
 from sparring.report.record import Record
+from sparring.report.terminal import REPORTS
 from sparring.runs import Run
 
 
@@ -114,9 +115,10 @@ def data_card(run: Run, tables: list[Table], counts: Mapping[str, int]) -> str:
     configs += [(table.config, table.file, table.kind.split) for table in tables if table.round is not None]
     rows = [(kind, [(table.round, counts[table.config]) for table in tables if table.kind is kind]) for kind in kinds]
     default = "train" if any(kind.name == "train" for kind in kinds) else kinds[0].name
+    policy = facts.place(str(record.settings.get("policy")))
     return rendered(
         "data.md.j2",
-        title=f"{NAMES[record.recipe]}: what a run of {facts.place(str(record.settings.get('policy')))} collected",
+        title=f"{REPORTS[record.recipe].name}: what a run of {policy} collected",
         recipe=record.recipe,
         configs=configs,
         default=default,

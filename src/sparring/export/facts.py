@@ -12,6 +12,7 @@ from typing import Any
 from sparring.export.chosen import HUB_ID, Base
 from sparring.files import Row
 from sparring.report.record import Record
+from sparring.runs import SERVER
 from sparring.tasks.families import FAMILIES
 
 CITATIONS = {
@@ -49,7 +50,7 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
     "spar": {"learn_from": "refined", "judge": "refiner", "refiner_learns": True},
 }
 """Settings that make the method what a card's first words say of it; any other value is an ablation."""
-PRIVATE = ("vllm", "inputs", "ledger")
+PRIVATE = (SERVER, "inputs", "ledger")
 """Settings that tell of machines, not of the model."""
 WHOSE = re.compile(r"^(hf|vllm):(.*)$", re.S)
 

@@ -9,8 +9,10 @@ from sparring import __version__
 from sparring.export import facts
 from sparring.export.chosen import Chosen, Form
 from sparring.files import Row
+from sparring.recipes.star_gate import told_to_ask
 
 FILE = "sparring.json"
+"""Lies in an exported folder."""
 SAID: Mapping[str, tuple[str, ...]] = {
     "star-gate": ("ask", "personalise", "neutral"),
     "tripost": ("attempt", "feedback", "update", "answer_only", "format"),
@@ -67,7 +69,7 @@ def instructions(chosen: Chosen, prompts: Mapping[str, str]) -> dict[str, str]:
     """Return the system message of each part; m_t asks without one where it was measured so."""
     if chosen.recipe != "star-gate":
         return {}
-    told = chosen.round == 0 or chosen.run.record["settings"].get("elicit", "always") == "always"
+    told = told_to_ask(chosen.run.record["settings"].get("elicit", "always"), chosen.round)
     return {"question": prompts["ask"] if told else "", "answer": ""}
 
 

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from sparring import __version__
 from sparring.errors import RunError, SettingsError
-from sparring.export.card import NAMES, rendered
+from sparring.export.card import rendered
 from sparring.export.dataset import Table, clean, tables_of
 from sparring.export.place import check, put
 from sparring.files import Row, read_lines, write_lines
+from sparring.report.terminal import REPORTS
 from sparring.runs import Run
 
 Trainer = Literal["trl", "llama-factory"]
@@ -71,7 +72,7 @@ def to(run: Run, out: Path, trainer: Trainer) -> Path:
         if trainer == "llama-factory":
             info = {one.name.removesuffix(".jsonl"): described(one) for one in written}
             (folder / "dataset_info.json").write_text(json.dumps(info, indent=2), encoding="utf-8")
-        card = rendered("rows.md.j2", name=NAMES[run.record["recipe"]], trainer=trainer, files=written)
+        card = rendered("rows.md.j2", name=REPORTS[run.record["recipe"]].name, trainer=trainer, files=written)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     return put(out, about, fill)

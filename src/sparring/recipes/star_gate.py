@@ -132,6 +132,11 @@ class StarGate(Settings):
         return self
 
 
+def told_to_ask(elicit: str, t: int) -> bool:
+    """Say whether m_t is given the instruction to ask."""
+    return t == 0 or elicit == "always"
+
+
 def star_gate(loop: StarGateLoop, tasks: Splits, train: Trainer) -> Row:
     """Run the whole recipe and return its summary: the same dict as summary.json."""
     found = improve(loop, loop.situations(tasks), train)
@@ -202,7 +207,7 @@ class StarGateLoop(Loop):
 
     def asker(self, policy: str, t: int) -> Role:
         """The policy with a question due. In rows it is not told to ask; whether it is when sampled is a setting."""
-        told = t == 0 or self.settings.elicit == "always"
+        told = told_to_ask(self.settings.elicit, t)
         sampling = self.settings.questioner.sampling(self.settings.seed)
         return Role("policy", self.engines.open(policy), sampling, self.prompts["ask"] if told else "")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sparring.errors import RunError
 from sparring.report.parts import Unit
 from sparring.report.svg import ACCENT, ALONE, INK, LINE, MUTED, plain, rendered, shapes
+from sparring.report.terminal import REPORTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,12 +38,6 @@ PICTURE = 900, 360
 """Pixels of the picture."""
 LIGHT = {INK: "#1c1e21", MUTED: "#5d646d", LINE: "#dfe3e8", ACCENT: "#2457c5"}
 """The picture's colours, where a page has its own."""
-HEADLINES = {
-    "star-gate": ("win_rate", "questions_relevant", "oracle_log_prob"),
-    "tripost": ("accuracy_direct", "accuracy_self_corrected", "mended"),
-    "spar": ("prompt_strict", "judge_balanced_accuracy", "refinement_success"),
-}
-"""What a recipe is for, in three metrics."""
 Metric = Mapping[str, Any]
 """A number with "value", "low", "high" (None: no interval) and perhaps "n"."""
 Known = Sequence[tuple[int, Mapping[str, float]]]
@@ -112,10 +107,11 @@ def picture(record: Record) -> bytes:
 
 def headlines(record: Record) -> list[Measured]:
     """Return the metrics of the picture: what the recipe is for, or of one that is not known the first three."""
-    named = [metric for metric in record.metrics if metric.name in HEADLINES.get(record.recipe, ())]
     if not record.metrics:
         raise RunError(f"run {record.name!r} has no metric to draw yet: its summary.json is written at its end")
-    return sorted(named, key=lambda metric: HEADLINES[record.recipe].index(metric.name)) or list(record.metrics[:3])
+    known, report = {metric.name: metric for metric in record.metrics}, REPORTS.get(record.recipe)
+    named = [known[name] for name in (report.headlines if report else ()) if name in known]
+    return named or list(record.metrics[:3])
 
 
 def _titled(metric: Measured) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sparring.report.charts import HEADLINES
 from sparring.report.parts import Unit
 from sparring.report.record import Charge, Metric, Paid, Record, Stage
-from sparring.report.terminal import verdicts
+from sparring.report.terminal import REPORTS, verdicts
 
 T = TypeVar("T", int, float)
 
@@ -17,9 +16,6 @@ LEADING = 4
 """Curves that are seen at once."""
 BARS = 14
 """Stages that get a bar; the rest are one."""
-FIRST = {"tripost": "accuracy_self_corrected"}
-"""The metric that a verdict is about, where it is not the first."""
-NAMES = {"star-gate": "STaR-GATE", "tripost": "TriPosT", "spar": "SPaR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,7 @@ def figures_of(record: Record) -> Figures:
     """Return the figures of a run."""
     first = _leading(record)
     return Figures(
-        title=NAMES.get(record.recipe, record.recipe),
+        title=report.name if (report := REPORTS.get(record.recipe)) else record.recipe,
         headline=_line(first[0]) if first else None,
         table=tuple(_line(metric) for metric in record.metrics),
         leading=tuple(first),
@@ -99,7 +95,8 @@ def _total(numbers: Iterable[T | None]) -> T | None:
 
 def _leading(record: Record) -> list[Metric]:
     """Return what the recipe is for, then what else stands on its own."""
-    first = [FIRST.get(record.recipe, ""), *HEADLINES.get(record.recipe, ())]
+    report = REPORTS.get(record.recipe)
+    first = [report.decisive, *report.headlines] if report else []
     own = [metric.name for metric in record.metrics if not metric.label.startswith("·")]
     known = {metric.name: metric for metric in record.metrics}
     return [known[name] for name in dict.fromkeys([*first, *own]) if name in known][:LEADING]

@@ -21,7 +21,13 @@ Metrics = Mapping[str, Interval | None]
 class Report:
     """How a recipe's rounds are shown."""
 
+    name: str
+    """The method's, as its paper writes it."""
     title: str
+    headlines: tuple[str, ...]
+    """What the recipe is for, in three metrics."""
+    decisive: str
+    """The metric that rounds are compared by; larger is better."""
     rows: Sequence[tuple[str, str, Unit]]
     """Metric, label and unit; a metric that no round has is left out."""
     line: Callable[[Metrics], str]

@@ -19,12 +19,10 @@ from sparring.report import steps
 from sparring.report.parts import Unit
 from sparring.report.steps import Topology
 from sparring.report.terminal import REPORTS
-from sparring.runs import Run
+from sparring.runs import SERVER, Run
 
 __all__ = ["Charge", "Failed", "Metric", "Paid", "Record", "Stage", "Topology"]
 
-SERVER = "vllm"
-"""The settings that say how a server of ours is started."""
 LONG = 500
 """Most characters of an example of a failure."""
 
@@ -130,7 +128,7 @@ class Record:
     bill: tuple[Charge, ...]
     topology: Topology
     settings: Mapping[str, Any]
-    """Without those of the server that was started, whose environment may hold a key: a record is for sharing."""
+    """`Run.public_settings`: a record is for sharing."""
     seeds: tuple[int, ...]
     versions: Mapping[str, str | None]
     commit: str | None
@@ -159,7 +157,7 @@ class Record:
             failures=_failures(run),
             bill=_bill(run, summary),
             topology=steps.topology(recipe, settings),
-            settings={name: value for name, value in settings.items() if name != SERVER},
+            settings=run.public_settings,
             seeds=tuple(record.get("seeds") or ()),
             versions=record.get("versions") or {},
             commit=record.get("commit"),

@@ -89,7 +89,10 @@ def _text(text: str, style: str = "") -> Text:
 
 
 REPORT = Report(
+    name="SPaR",
     title="Held-out prompts, 95 % intervals",
+    headlines=("prompt_strict", "judge_balanced_accuracy", "refinement_success"),
+    decisive="prompt_strict",
     rows=ROWS,
     line=line,
     example=learned,

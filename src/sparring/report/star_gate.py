@@ -70,7 +70,10 @@ def before_and_after(out: Path, last: int) -> Iterator[Panel]:
 
 
 REPORT = Report(
+    name="STaR-GATE",
     title="Held-out tasks and personas, 95 % intervals over pairs",
+    headlines=("win_rate", "questions_relevant", "oracle_log_prob"),
+    decisive="win_rate",
     rows=ROWS,
     line=line,
     example=before_and_after,
