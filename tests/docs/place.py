@@ -99,7 +99,9 @@ class Place:
 
         command = re.sub(r"sparring (?:run|plan|doctor) (\S+)", small, command, count=1)
         command = re.sub(r"sparring plan (\S+)", r"sparring plan \1 --items 2", command)
-        command = command.replace("sparring eval ", "sparring eval --n 4 ")
+        n = 8 if "--suite judge" in command else 4
+        command = command.replace("sparring eval ", f"sparring eval --n {n} ")
+        command = command.replace("http://gpu1:8000/v1#", f"'{self.urls['qwen']}'#")
         world = stand_ins.world_of("world:concierge")
         return command.replace("hf:Qwen/Qwen3-0.6B", f"hf:{world.model}" if world else "")
 
@@ -218,7 +220,8 @@ def opened(root: Path) -> Iterator[Place]:
     write_clients(programs, address)
     write_settings(folder, home)
     stand_ins.write_files(folder)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    beside = Path(sys.executable).parent  # `accelerate`, where the environment is not activated
+    path = os.pathsep.join(map(str, (programs, os.environ["PATH"], beside)))
     variables = {**os.environ, **stand_ins.KEYS, "PATH": path, "SPARRING_HOME": str(home), "COLUMNS": "120"}
     with ExitStack() as stack:
         urls = {

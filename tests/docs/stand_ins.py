@@ -28,7 +28,7 @@ SMALL = {
     "tripost": "rounds=1 questions=12 gold=6 samples=2 test_questions=12 test_sampled=0 training.epochs=1"
     " rationale.epochs=1",
     "spar": "rounds=1 prompts_a_round=8 test_prompts=8 test_judged=8 test_groups=0 test_refined=4 samples=2 votes=3"
-    " training.epochs=1 refiner_training.epochs=1",
+    " audit_judged=20 training.epochs=1 refiner_training.epochs=1",
 }
 """Sizes with which a recipe takes seconds, in place of minutes or days."""
 KINDS: dict[str, type[Settings]] = {"star-gate": StarGate, "tripost": TriPosT, "spar": SPaR}
@@ -36,6 +36,7 @@ WORLDS = {"star-gate": "world:concierge", "tripost": "world:arithmetic", "spar":
 """Whose model stands for a model from the Hub: in a folder, so that nothing of its world comes with it."""
 CONFIGS = {
     "mine.toml": "task_splits=[4,4,4]",
+    "many.toml": "task_splits=[4,4,4] training.launcher=[] training.rows_per_device=4",
     "mend.toml": "tasks=world:arithmetic roles.teacher.engine=world:arithmetic/teacher",
     "own.toml": "evidence=false",
     "follow.toml": "test=ifeval.jsonl roles.teacher.engine={qwen}#qwen bootstrap.actor=4 bootstrap.judgements=4"
@@ -99,6 +100,10 @@ def parsed(text: str) -> Mapping[str, Any]:
     return tomllib.loads(text)
 
 
+VERDICTS = ("Verdict: ", "Final Response: ")
+"""How a judge's last line begins, as its prompt shows it."""
+
+
 def reply(body: dict[str, Any], seed: int) -> str:
     """Speak for whichever expert of a world is asked, as a server of a large model would."""
     worlds = [world for world in map(world_of, WORLDS.values()) if world]
@@ -107,7 +112,8 @@ def reply(body: dict[str, Any], seed: int) -> str:
             return rule(Request(body["messages"], Sampling(seed=seed)))
         except SparringError:
             continue
-    return "I can not say."
+    asked = body["messages"][-1]["content"]
+    return next((line for line in reversed(asked.splitlines()) if line.startswith(VERDICTS)), "I can not say.")
 
 
 def write_files(folder: Path) -> None:
@@ -120,6 +126,8 @@ def write_files(folder: Path) -> None:
     tests = [one.prompt for one in suite.draw("test", 12, 0)]
     check = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     judged = [{"prompt": j.prompt, "response": j.response, "label": j.label} for j in suite.judged(8, 0)]
+    good = next(row for row in judged if row["label"])
+    judged.append({**good, "response": "", "label": False})  # so that two answer one prompt
     rows = {
         "tasks.jsonl": [{"prompt": text} for text in asked],
         "instructions.jsonl": [{"prompt": text} for text in prompts],
