@@ -24,6 +24,7 @@ from sparring.runs import Run
 from sparring.settings import Preference, Settings, Training, overlaid
 from sparring.tracking import check_trackers, tracking
 from sparring.training.job import Job, run_job
+from sparring.training.process import launched
 from sparring.training.settings import DPOSettings, SFTSettings
 from sparring.worlds import World, model_of, world_of
 
@@ -160,6 +161,7 @@ def read_settings(setup: type[Setup], kind: type[S], config: Path | None, overri
     for name in setup.trainings:
         training: Training = getattr(settings, name)
         job_settings(training).accumulation(devices=1)
+        launched(training.launcher)  # a file that is not shipped
         reference_of(training)
         check_trackers(training.report_to)
     return settings
