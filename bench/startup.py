@@ -1,4 +1,4 @@
-"""Seconds until `sparring --help` has answered."""
+"""Seconds until `sparring --help` has answered, beside its limit: a bare interpreter, and one that imports typer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from pathlib import Path
 
 from bench.alternate import seconds
 
+COMMANDS = {
+    "help": [str(Path(sys.executable).with_name("sparring")), "--help"],
+    "help_python": [sys.executable, "-c", "pass"],
+    "help_typer": [sys.executable, "-c", "import typer"],
+}
+
 
 def measure(quick: bool) -> dict[str, float]:
-    command = [str(Path(sys.executable).with_name("sparring")), "--help"]
-    times = [
-        seconds(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3 if quick else 9)
-    ]
-    return {"help_seconds": statistics.median(times)}
+    def answered(name: str) -> float:
+        return seconds(lambda: subprocess.run(COMMANDS[name], check=True, capture_output=True))
+
+    turns = [{name: answered(name) for name in COMMANDS} for _ in range(3 if quick else 21)]
+    return {
+        **{f"{name}_seconds": statistics.median(turn[name] for turn in turns) for name in COMMANDS},
+        "help_over_typer": statistics.median(turn["help"] / turn["help_typer"] for turn in turns),
+    }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +342,53 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -
     again.communicate(timeout=100)
     assert [line["stage"] for line in lines] == ["personas.jsonl", "situations.jsonl"]
     assert {path.name: path.read_bytes() for path in (out / "personas.jsonl", out / "situations.jsonl")} == kept
+
+
+STOPPED_AT = """
+import os, signal, sys
+
+class Stop:
+    def find_spec(name, *_):
+        if name == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+moment = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background may ignore it
+sys.meta_path.insert(0, Stop)
+from sparring.__main__ import main
+main()
+"""
+"""The command, with Ctrl-C pressed where it comes to load a module."""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "sparring.cli",
+        "typer",
+        "typer.main",
+        "sparring.cli.ledger",
+        "sparring.cli.star_gate",
+        "pydantic",
+        "sparring.runs",
+        "sparring.cli.seeds",
+    ],
+)
+def test_ctrl_c_while_modules_load_is_one_line_and_its_exit_status(tmp_path: Path, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_AT, module, "run", "star-gate"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sparring: stopped; nothing was begun\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_that_is_installed_is_the_one_that_can_be_stopped() -> None:
+    project = tomllib.loads((Path(cli.__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"sparring": "sparring.__main__:main"}
 
 
 # Exit status

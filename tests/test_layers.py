@@ -174,6 +174,32 @@ def test_importing_loads_no_model_library() -> None:
     assert json.loads(loaded) == {}, "library: the first module that loads it"
 
 
+def test_help_loads_nothing_but_typer_and_the_few_modules_it_reads() -> None:
+    """What makes `sparring --help` slow is what it imports: beyond typer's own, json and shlex, it needs none."""
+    loaded = python(
+        "import json, sys, typer\n"
+        "before = set(sys.modules)\n"
+        "sys.argv = ['sparring', '--help']\n"
+        "from sparring.__main__ import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code\n"
+        "print(json.dumps([name for name in sys.modules if name not in before]))\n"
+    )
+    met = {name for name in json.loads(loaded.splitlines()[-1]) if not name.startswith("typer.")}
+    ours = {"sparring", *(f"sparring.{name}" for name in ("__main__", "cli", "cli.ledger", "cli.stop", "errors"))}
+    assert met - {"__future__", "shlex"} == ours
+
+
+def test_importing_the_package_loads_no_part_of_it() -> None:
+    """So that the command can be stopped from its first moments on; every public name comes where it is asked for."""
+    loaded = python("import sys\nimport sparring\nprint([name for name in sys.modules if 'sparring.' in name])")
+    assert loaded.strip() == "[]"
+    python("from sparring import *\nSampling, SettingsError, Chat")
+    assert not hasattr(sparring, "Sampler")
+
+
 def test_models_run_and_train_without_pydantic() -> None:
     """The settings stop at the recipe: a bare GPU machine with torch and transformers can sample, score and train."""
     below = [name for name in NAMES if name in ("engines.hf", "engines.template") or part(name) == "training"]

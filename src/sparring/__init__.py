@@ -6,19 +6,22 @@ Importing this package loads no model library: torch and transformers come with 
 needs them.
 """
 
-from sparring.errors import (
-    DataError,
-    EngineError,
-    GateError,
-    RolloutError,
-    RunError,
-    SettingsError,
-    SparringError,
-    TooManyFailures,
-    TrainingError,
-    UsageError,
-)
-from sparring.types import Chat, Completion, Example, Failure, LogProb, Message, Sampling
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparring.errors import (
+        DataError,
+        EngineError,
+        GateError,
+        RolloutError,
+        RunError,
+        SettingsError,
+        SparringError,
+        TooManyFailures,
+        TrainingError,
+        UsageError,
+    )
+    from sparring.types import Chat, Completion, Example, Failure, LogProb, Message, Sampling
 
 __version__ = "0.1.0"
 
@@ -42,3 +45,18 @@ __all__ = [
     "UsageError",
     "__version__",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load a public name where it is asked for: `import sparring` itself costs nothing."""
+        from importlib import import_module
+
+        for home in ("sparring.errors", "sparring.types"):
+            if name in __all__ and hasattr(module := import_module(home), name):
+                return getattr(module, name)
+        raise AttributeError(f"module 'sparring' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

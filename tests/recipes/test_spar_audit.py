@@ -148,9 +148,18 @@ def test_all_votes_are_cast_in_an_audit_whatever_stops_early(stage: Stage) -> No
     assert {len(row["votes"]) for row in stage.rows("round-0/test-judgements.jsonl")} == {3}
 
 
-def test_nothing_is_audited_where_nothing_is_required(stage: Stage) -> None:
-    stage.run(rounds=1)
-    assert not list(stage.folder.rglob("certificate.json")) and not list(stage.folder.rglob("audit-*"))
+def test_where_nothing_is_required_the_votes_of_the_exam_make_the_certificate(stage: Stage) -> None:
+    summary = stage.run(rounds=1)
+    found = [read_json(stage.folder / f"round-{t}" / "certificate.json") for t in (0, 1)]
+    assert [one["n"] for one in found] == [len(EXAM.judged)] * 2 and not list(stage.folder.rglob("audit-*"))
+    metrics = summary["rounds"][1]["metrics"]
+    assert found[1]["metrics"]["balanced_accuracy"] == metrics["judge_balanced_accuracy"]
+    assert "judge_drift" not in metrics, "the exam's own judge_balanced_accuracy_over_round_0 says it"
+
+
+def test_votes_that_stopped_early_make_no_certificate(stage: Stage) -> None:
+    stage.run(rounds=1, stop_early=True)
+    assert not list(stage.folder.rglob("certificate.json"))
 
 
 @pytest.mark.parametrize(

@@ -12,23 +12,20 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 paused by the budget, 130 or 143
 terminal progress is drawn; elsewhere it is one JSON object a line.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: typer would compile each one twice to read it, a tenth of `sparring --help`.
 
 import json
 import shlex
 import shutil
-import signal
 import sys
-import tempfile
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sparring.cli.ledger import ledger_app
-from sparring.engines import is_remote
+from sparring.cli.stop import stoppable
 from sparring.errors import SettingsError, SparringError
 
 if TYPE_CHECKING:
@@ -41,19 +38,19 @@ app.add_typer(world_app, name="world")
 app.add_typer(ledger_app, name="ledger")
 
 
-def star_gate() -> type[Setup]:
+def star_gate() -> "type[Setup]":
     from sparring.cli.star_gate import StarGateSetup
 
     return StarGateSetup
 
 
-def tripost() -> type[Setup]:
+def tripost() -> "type[Setup]":
     from sparring.cli.tripost import TriPosTSetup
 
     return TriPosTSetup
 
 
-def spar() -> type[Setup]:
+def spar() -> "type[Setup]":
     from sparring.cli.spar import SPaRSetup
 
     return SPaRSetup
@@ -292,45 +289,27 @@ def build_world(
     seed: Annotated[int, typer.Option(help="The shipped model's is 0.")] = 0,
 ) -> None:
     """Retrain a world's embedded model from nothing, and measure whether it has the skills a loop relies on."""
+    import tempfile
+
     from sparring.worlds import world_of
 
     world = world_of(f"world:{name}")
     assert world is not None  # the prefix was given
-    with tempfile.TemporaryDirectory() as made:  # a model that misses its gates replaces none
+    kept = "a model is replaced only once the new one is measured"
+    with stoppable(kept), tempfile.TemporaryDirectory() as made:  # a model that misses its gates replaces none
         measured = world.build(Path(made), seed, log=lambda line: typer.echo(line, err=True))
         shutil.copytree(made, out or world.model, dirs_exist_ok=True)
     typer.echo(json.dumps(measured))
 
 
-class Terminated(KeyboardInterrupt):
-    """A SIGTERM, as schedulers send it: the command ends as by Ctrl-C."""
-
-
-@contextmanager
-def stoppable(kept: str) -> Generator[None]:
-    """Answer Ctrl-C or SIGTERM with one line, which says what is `kept`, and exit status 130 or 143."""
-
-    def terminate(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        typer.echo(f"sparring: stopped; {kept}", err=True)
-        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def setup_of(recipe: str) -> type[Setup]:
+def setup_of(recipe: str) -> "type[Setup]":
     """Return what reads a recipe's settings."""
     if recipe not in RECIPES:
         raise SettingsError(f"no recipe {recipe!r}; there is {', '.join(RECIPES)}")
     return RECIPES[recipe]()
 
 
-def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> None:
+def run_recipe(setup: "Setup", out: Path, budget: str | None, as_json: bool) -> None:
     from sparring.budget import Budget
     from sparring.report.progress import Progress
     from sparring.report.terminal import narrator
@@ -355,7 +334,7 @@ def run_recipe(setup: Setup, out: Path, budget: str | None, as_json: bool) -> No
         told({"event": "summary", **summary, **page_of(kept)})
 
 
-def page_of(run: Run) -> dict[str, str]:
+def page_of(run: "Run") -> dict[str, str]:
     """Return where the page of a finished run is; nothing where it cannot be made: the run is done all the same."""
     from sparring.report.page import of_finished
 
@@ -368,6 +347,8 @@ def page_of(run: Run) -> dict[str, str]:
 
 def fit_to_write(engines: Iterable[str]) -> None:
     """Refuse servers' names that hold a key or a password, or cannot be read: names go into the run directory."""
+    from sparring.engines import is_remote
+
     for name in sorted(set(engines)):
         if is_remote(name):
             from sparring.engines.http import HTTP

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from sparring.chat import Event, Session, open_session
-from sparring.cli import Terminated
+from sparring.cli.stop import Terminated
 from sparring.visible import visible
 
 DOES = {

@@ -3,17 +3,21 @@
 sparring ledger stats | export [--out FILE] | gc [--dry-run]
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`, as in `sparring.cli`.
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparring.cli.stop import stoppable
 from sparring.errors import DataError, LedgerError
-from sparring.files import text_of, write_whole
-from sparring.ledger import GC_DAYS, Ledger, home
+
+if TYPE_CHECKING:
+    from sparring.ledger import Ledger
 
 ledger_app = typer.Typer(no_args_is_help=True, help="The calls that were ever paid for.")
 
@@ -21,17 +25,23 @@ File = Annotated[Path | None, typer.Option("--file", help="Ledger; default: the 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
-def there(file: Path | None) -> Ledger:
+@contextmanager
+def there(file: Path | None) -> "Generator[Ledger]":
     """Open a ledger that exists: looking for one makes none."""
+    from sparring.ledger import Ledger, home
+
     path = file or home() / "ledger.sqlite"
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}; give --file, or set SPARRING_HOME")
-    return Ledger(path)
+    with stoppable("the ledger is whole"), Ledger(path) as ledger:
+        yield ledger
 
 
 @ledger_app.command(short_help="Show what was sent, answered and billed.")
 def stats(file: File = None, as_json: AsJson = False) -> None:
     """Show what was sent to each model by each role, and what it cost."""
+    from sparring.files import text_of
+
     with there(file) as ledger:
         rows, size = ledger.stats(), ledger.size()
     if as_json:
@@ -71,6 +81,8 @@ def export(
     file: File = None,
 ) -> None:
     """Write every call as a line of JSON, oldest first: what was asked, the answer, tokens, cost."""
+    from sparring.files import text_of, write_whole
+
     with there(file) as ledger:
         lines = (text_of(row) for row in ledger.export())
         if out is None:
@@ -95,6 +107,8 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove what can never be an answer and is a month old: failed, cut off, refused and blank. No usable answer."""
+    from sparring.ledger import GC_DAYS
+
     with there(file) as ledger:
         before = ledger.size()
         rows, size = ledger.gc(dry_run)

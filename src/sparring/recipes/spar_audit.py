@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sparring.errors import CertificateError
 from sparring.evals.certificate import Certificate, certify
-from sparring.evals.instructed import Examined, Metrics, against, verdict
+from sparring.evals.instructed import Exam, Examined, Metrics, against, verdict
 from sparring.evals.summary import best
 from sparring.files import Row, read_json
 from sparring.flow import Flow
@@ -17,12 +17,10 @@ from sparring.tasks.instructions import Judged
 
 CERTIFICATE = "certificate.json"
 """In a round's folder: what `evals.certificate` found of its refiner."""
-VOTES = "audit-judgements.jsonl"
+VOTES, TEST_VOTES = "audit-judgements.jsonl", "test-judgements.jsonl"
 
 
-def votes_on(
-    stages: Stages, judge: Judge, judged: Sequence[Judged], name: str = "test-judgements.jsonl"
-) -> dict[str, Judgement]:
+def votes_on(stages: Stages, judge: Judge, judged: Sequence[Judged], name: str = TEST_VOTES) -> dict[str, Judgement]:
     """Return what a judge says of labelled responses, by their ids."""
 
     def vote(one: Judged) -> Flow[Row]:
@@ -33,19 +31,21 @@ def votes_on(
     return {row["id"]: Judgement.from_row(row) for row in rows}
 
 
-def audit(stages: Stages, t: int, judge: Judge, items: Sequence[Judged]) -> Metrics:
+def certificate(stages: Stages, t: int, exam: Exam, whole: bool) -> Metrics:
     """Keep the certificate of R_t as a judge of labelled responses, beside R_0 on the same; return how far it drifted.
 
-    `stages` are the run's own. Nothing is measured without responses.
+    `stages` are the run's own. The responses are the audit's. Without one they are the exam's, whose votes are there
+    already and on which nothing is decided; if these are not `whole`, because panels stop early, nothing is kept.
     """
+    items, name = (exam.audit, VOTES) if exam.audit else (exam.judged if whole else [], TEST_VOTES)
     if not items:
         return {}
-    here, first = stages.within(f"round-{t}"), stages.within("round-0")
-    said = votes_on(here, judge, items, VOTES)
-    then = {row["id"]: Judgement.from_row(row) for row in first.rows(VOTES)}
+    rows = [stages.within(f"round-{round}").rows(name) for round in (t, 0)]
+    said, then = ({row["id"]: Judgement.from_row(row) for row in those} for those in rows)
     found = certify([(one, said.get(one.id)) for one in items], [(one, then.get(one.id)) for one in items])
-    here.folder.json(CERTIFICATE, found.row)
-    return {f"judge_{name}": value for name, value in found.metrics.items() if name in ("drift", "drift_yes")}
+    stages.within(f"round-{t}").folder.json(CERTIFICATE, found.row)
+    drifted = ("drift", "drift_yes") if exam.audit else ()
+    return {f"judge_{name}": found.metrics[name] for name in drifted}
 
 
 def distrusted(stages: Stages, t: int, settings: SPaR) -> list[str]:

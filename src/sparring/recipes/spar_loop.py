@@ -14,7 +14,7 @@ from sparring.files import Row
 from sparring.flow import Role
 from sparring.loop import Loop, Trainer
 from sparring.opening import Engines
-from sparring.recipes.spar_audit import audit, votes_on
+from sparring.recipes.spar_audit import VOTES, certificate, votes_on
 from sparring.recipes.spar_settings import SPaR
 from sparring.rollouts.bootstrapping import ONCE
 from sparring.rollouts.pairs import (
@@ -268,7 +268,9 @@ class SPaRLoop(Loop):
         seen = Seen(greedy, sampled, levels, judgements, mended)
         found = examine(self.suite.checkers, self.follows, exam, seen, self.made(stages) if t else Made(), m_0)
         found = replace(found, failed=stages.reasons("test-answers.jsonl"))
-        found.metrics.update(audit(self.stages, t, self.judge_of(models.refiner, whole=True), exam.audit))
+        if exam.audit:
+            votes_on(stages, self.judge_of(models.refiner, whole=True), exam.audit, VOTES)
+        found.metrics.update(certificate(self.stages, t, exam, whole=not self.settings.stop_early))
         if tried := [row["prompt"] for row in stages.rows("attempts.jsonl")] if t else []:
             # A world's prompts are made of the same few phrases: of those only the same prompt is contamination.
             n = None if self.settings.tasks.startswith("world:") else OVERLAP
