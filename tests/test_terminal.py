@@ -56,6 +56,16 @@ def of(usd: Band | None, untried: Sequence[str] = ()) -> Plan:
 # Progress
 
 
+def test_where_a_killed_training_goes_on_is_told_however_soon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with narrator("star-gate", tmp_path, True) as tell:
+        for event in ({"resumed_from": 30}, {"step": 31, "of": 40, "loss": 1.0}, {"step": 32, "of": 40, "loss": 1.0}):
+            tell({"event": "training", "checkpoint": "round-1/checkpoint", **event})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0]["resumed_from"] == 30 and len(lines) < 3, "steps are told once in a while"
+
+
 def test_lines_of_a_stage_say_what_was_paid_so_far(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     roles = {"oracle": billed(3, 0.25), "judge": billed(1, 0.5)}
     with terminal.narrator("star-gate", tmp_path, True, lambda: roles) as tell:

@@ -259,7 +259,8 @@ def _message(detail: ErrorDetails, names: Sequence[str]) -> str:
     if detail["type"] == "missing":
         return f"{name} is required"
     said = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return f"{name} = {detail['input']!r:.200}: {said}" if name else said
+    given = "" if isinstance(detail["input"], Mapping) else f" = {detail['input']!r:.200}"  # a table: `said` has which
+    return f"{name}{given}: {said}" if name else said
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

@@ -111,12 +111,16 @@ def plan(
     kind = setup_of(recipe)
     from sparring.budget import Budget
     from sparring.cli.plan import plan
+    from sparring.cli.seeds import asked_seeds
 
     ceiling = Budget.parse(budget) if budget else None
-    setup = kind.read(config, overrides or [])
+    n, rest = asked_seeds(overrides or [])
+    setup = kind.read(config, rest)
     fit_to_write(setup.engine_names().values())
     with stoppable("every answer that was paid for is kept, the same command finds it again"):
         plan(setup, items, ceiling, as_json)
+    if n:
+        typer.echo(f"sparring: that is one run; seeds={n} are {n} of them, and {n} times as much at most", err=True)
 
 
 @app.command(short_help="Prove the plumbing of a run before it starts.")
@@ -124,9 +128,11 @@ def doctor(recipe: Recipe, overrides: Overrides = None, config: Config = None, a
     """Prove the plumbing of a run before it starts: engines, weights, chat templates, room; a line each."""
     setup = setup_of(recipe)
     from sparring.cli.doctor import doctor
+    from sparring.cli.seeds import asked_seeds
 
+    _, rest = asked_seeds(overrides or [])
     with stoppable("what is on screen holds, the rest was not looked at"):
-        raise typer.Exit(doctor(setup.read(config, overrides or []), as_json))
+        raise typer.Exit(doctor(setup.read(config, rest), as_json))
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory: runs/star-gate.")]

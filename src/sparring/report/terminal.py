@@ -48,7 +48,7 @@ def _lines(paid: Paid) -> Tell:
 
     def tell(event: Event) -> None:
         nonlocal last
-        passing = event["event"] in ("stage", "training") and not event.get("ended")
+        passing = (event["event"] == "stage" or "step" in event) and not event.get("ended")
         if passing and time.monotonic() - last < EVERY:
             return
         last = time.monotonic()
@@ -78,6 +78,8 @@ class _Drawn:
         elif kind == "training" and "step" in event:
             name = f"{Path(event['checkpoint']).parent.name}/training"
             self._bar(name, event["step"], event["of"], ended=event["step"] == event["of"])
+        elif kind == "training" and "resumed_from" in event:
+            self.console.print(f"{escape(event['checkpoint'])} goes on from its saved step {event['resumed_from']}")
         elif kind == "round":
             self.console.print(f"[bold]round {event['round']}[/]  {self.report.line(event['metrics'])}")
             for line in event.get("warnings", ()):
