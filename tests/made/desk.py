@@ -159,5 +159,5 @@ def metrics_of(rows: Iterable[tuple[str, str, str]], t: int) -> dict[str, Interv
     """Return a value for every metric of a recipe's report, but one that is not known."""
     found: dict[str, Interval | None] = {}
     for at, (name, _, unit) in enumerate(rows):
-        found[name] = nats(t, at) if unit in ("nats", "words") else share(t, at)
+        found[name] = nats(t, at) if unit not in ("%", "points") else share(t, at)
     return {**found, "of_no_report": None}
