@@ -84,7 +84,7 @@ class _SPaR:
             found.append(self.examined(t + 1, held_out, judged, parts["levels"]))
         desk.lines("eval.jsonl", [{"round": t, **row} for t, one in enumerate(found) for row in one.items])
         told = f"round {rounds} improved: of {test} held-out prompts it follows 80.6%, +17.4 points on m_0"
-        desk.summary("spar", [one.row() for one in found], told, "teacher")
+        desk.summary("spar", found, told, "teacher")
 
     def instructed(self, name: str, count: int) -> list[Instructed]:
         desk, check = self.desk, Instruction("punctuation:no_comma", {})
