@@ -22,7 +22,7 @@ SESSIONS: dict[str, type[Session]] = {"star-gate": Asking, "tripost": Correcting
 def open_session(what: str, *, tell: Tell, compare: bool = False, round: int | None = None) -> Session:
     """Open a session with a run's model, a checkpoint inside a run, an exported folder, or any engine by its name.
 
-    `round` picks another round of a run than the last. With `compare`, m_0 is shown beside the model all along. Raises
+    `round` picks another round of a run than the last, or than what the run rolled back to. With `compare`, m_0 is shown beside the model all along. Raises
     UsageError for what cannot be talked to.
     """
     partner = partner_of(what, round)

@@ -165,7 +165,7 @@ def view(
 @app.command(short_help="Talk to a trained model.")
 def chat(
     what: Annotated[str, typer.Argument(help="A run, a checkpoint in one, an exported folder, or an engine's name.")],
-    round: Annotated[int | None, typer.Option(min=0, help="Of a run; default: the last that was trained.")] = None,
+    round: Annotated[int | None, typer.Option(min=0, help="Of a run; default: the last trained, or rolled back to.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Show what m_0 says beside it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -181,7 +181,7 @@ def export(
     run: RunFolder,
     out: Out = None,
     model: Annotated[str, typer.Option(help="policy; of spar: actor or refiner.")] = "policy",
-    round: Annotated[int | None, typer.Option(min=0, help="Default: the last that was trained.")] = None,
+    round: Annotated[int | None, typer.Option(min=0, help="Default: the last trained, or rolled back to.")] = None,
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The LoRA adapter alone, in place of a whole model.")
     ] = False,
