@@ -178,6 +178,6 @@ def test_after_a_roll_back_it_is_the_best_round_that_talks(best: int, model: str
     rounds = [{"round": 2, "best": best, "rolled_back": True}]
     (run / "summary.json").write_text(json.dumps({"rounds": rounds}))
     partner = partner_of(str(run))
-    assert partner.round == best and partner.engine.endswith(model)
+    assert partner.round == best and partner.model.endswith(model)
     assert partner.described.endswith(f"The run rolled back to round {best}, its best.")
     assert partner_of(str(run), 2).round == 2 and "rolled back" not in partner_of(str(run), 2).described

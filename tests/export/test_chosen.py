@@ -139,7 +139,9 @@ def test_a_run_that_did_not_roll_back_has_its_last_round_meant_whichever_was_bes
 
 def test_what_rolled_back_to_the_model_as_it_was_given_has_nothing_to_export(made: Made) -> None:
     run = rolled_back(made("spar"), 0)
-    said = r"rolled back to round 0, whose actor is the one that it began with, world:instructions/policy: .*--round 2 is"
+    said = (
+        r"rolled back to round 0, whose actor is the one that it began with, world:instructions/policy: .*--round 2 is"
+    )
     with pytest.raises(RunError, match=said):
         choose(run)
     for folder in run.path.glob("round-*/actor"):

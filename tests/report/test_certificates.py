@@ -29,7 +29,9 @@ def sure(value: float) -> Interval:
     return Interval(value, value - 0.05, value + 0.05, 40)
 
 
-FAIR = Certificate({"balanced_accuracy": sure(0.81), "length_bias": sure(-0.125), "drift": sure(0), "unscored": None}, 40)
+FAIR = Certificate(
+    {"balanced_accuracy": sure(0.81), "length_bias": sure(-0.125), "drift": sure(0), "unscored": None}, 40
+)
 BIASED = Certificate({"balanced_accuracy": sure(0.5), "length_bias": sure(0.3), "drift": None}, 40)
 
 
@@ -58,7 +60,7 @@ def test_every_metric_of_a_certificate_of_a_judge_that_reads_one_response_has_a_
 def test_a_line_has_the_figure_of_every_round_the_bound_and_whether_it_is_met(tmp_path: Path) -> None:
     require = {"balanced_accuracy": 0.65, "length_bias": 0.2, "drift": 0.1, "unscored": 0.1, "agreement": None}
     lines = shown(folder(tmp_path / "run", FAIR, BIASED, require=require))
-    assert [label for label in lines] == ["balanced accuracy", "drift from its first", "length bias: yes to the longer"]
+    assert list(lines) == ["balanced accuracy", "drift from its first", "length bias: yes to the longer"]
     right = lines["balanced accuracy"]
     assert right.required == "at least 65.0 %"
     assert [(cell.value, cell.interval, met) for cell, met in right.cells] == [

@@ -335,7 +335,9 @@ def test_figures_are_rounded_and_have_their_units(said: str, shown: str) -> None
 
 
 def test_what_is_counted_is_shown_as_what_it_is(tmp_path: Path) -> None:
-    shown = {line.label: line.cells[0].value for line in figures_of(Record.read(Run(make_star_gate(tmp_path / "run")))).table}
+    shown = {
+        line.label: line.cells[0].value for line in figures_of(Record.read(Run(make_star_gate(tmp_path / "run")))).table
+    }
     assert shown["questions in a turn"].endswith(" questions") and shown["words in an answer"].endswith(" words")
 
 
@@ -388,12 +390,12 @@ def test_a_run_whose_page_cannot_be_made_is_done_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_star_gate(tmp_path / "run")
-    assert page_of(Run(path)) == {"page": str(path / "report.html")}
+    assert page_of(lambda: of_finished(Run(path))) == {"page": str(path / "report.html")}
     (path / "report.html").unlink()
     (path / "report.html").mkdir()
     (path / "report.html" / "mine").touch()
     os.utime(path / "report.html", (1, 1))
-    assert page_of(Run(path)) == {}
+    assert page_of(lambda: of_finished(Run(path))) == {}
     assert "the run is done, but its page cannot be made" in capsys.readouterr().err
 
 

@@ -54,7 +54,8 @@ def of_run(run: Run, wanted: int | None) -> Partner:
     back = rolled_back_to(run) if wanted is None else None
     partner = Partner(
         model,
-        f"m_{at} of {run.path}: the policy of {recipe} " + (f"after round {at}." if at else "before its first round.")
+        f"m_{at} of {run.path}: the policy of {recipe} "
+        + (f"after round {at}." if at else "before its first round.")
         + (f" The run rolled back to round {back}, its best." if back is not None else ""),
         f"m_{at}",
         recipe,

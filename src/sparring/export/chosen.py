@@ -1,4 +1,4 @@
-"""Which of a run's checkpoints is meant: by model and round; where nobody says, the last one or what was rolled back to."""
+"""Which of a run's checkpoints is meant: by model and round; by default the last, or the best after a roll back."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def rolled_back_to(run: Run) -> int | None:
 
 
 def default_round(made: Iterable[int], best: int | None) -> int:
-    """Return the round that is meant where nobody says: the last, or of a run that rolled back the last up to `best`."""
+    """Return the round that is meant where nobody says: the last, but none after `best` where a run rolled back."""
     return max(at for at in made if best is None or at <= best)
 
 

@@ -154,14 +154,15 @@ def money(paid: Paid | None) -> str:
 
 def _line(metric: Metric) -> Line:
     label = metric.label.removeprefix("·").strip()
-    return Line(label, metric.label != label, tuple(_cell(one, metric.unit) for one in metric.rounds))
+    return Line(label, metric.label != label, tuple(cell(one, metric.unit) for one in metric.rounds))
 
 
-def _cell(one: Mapping[str, Any] | None, unit: Unit) -> Cell:
+def cell(one: Mapping[str, Any] | None, unit: Unit) -> Cell:
+    """Return a metric of one round as it is shown."""
     if one is None:
         return Cell("–")
     low, high = one.get("low"), one.get("high")
-    interval = "" if low is None or high is None else f"{_bare(low, unit)} to {_bare(high, unit)}"
+    interval = "" if low is None or high is None else f"{bare(low, unit)} to {bare(high, unit)}"
     return Cell(amount(one["value"], unit), interval, one.get("n"))
 
 
@@ -171,7 +172,7 @@ def _certified(found: Certificates) -> Iterator[Certified]:
         if any(value for _, value in values):
             bound = found.required.get(name)
             asked = {} if bound is None else {name: bound}
-            cells = tuple((_cell(as_row(value), unit), not one.passes(asked)) for one, value in values)
+            cells = tuple((cell(as_row(value), unit), not one.passes(asked)) for one, value in values)
             plain = label.removeprefix("· ")
             yield Certified(plain, plain != label, "" if bound is None else _required(name, bound, unit), cells)
 
@@ -181,10 +182,11 @@ def _required(name: str, bound: float, unit: Unit) -> str:
     least, most = limits(name, bound)
     if most is None:
         return f"at least {amount(least, unit)}"
-    return f"at most {amount(most, unit)}" if unit == "%" else f"{_bare(least, unit)} to {amount(most, unit)}"
+    return f"at most {amount(most, unit)}" if unit == "%" else f"{bare(least, unit)} to {amount(most, unit)}"
 
 
-def _bare(value: float, unit: Unit) -> str:
+def bare(value: float, unit: Unit) -> str:
+    """Return an amount without its unit."""
     return amount(value, unit).rpartition(" ")[0]
 
 
