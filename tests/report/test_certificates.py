@@ -88,21 +88,21 @@ def test_what_has_no_bound_is_shown_without_a_verdict(tmp_path: Path) -> None:
     assert text.count(">met</span>") == 1 and ">not met</span>" not in text
 
 
-def test_the_page_says_that_the_run_was_stopped_for_it_and_shows_reasons_as_text(tmp_path: Path) -> None:
+def test_the_page_says_that_the_run_was_stopped_for_it(tmp_path: Path) -> None:
     path = folder(tmp_path / "run", FAIR, BIASED, require={"balanced_accuracy": 0.65})
     assert "stopped for it" not in render(Record.read(Run(path)))
-    stopped = {"round": 1, "best": 0, "reasons": ["<img src=x>"]}
+    stopped = {"round": 1, "best": 0, "reasons": ["..."]}
     path = folder(tmp_path / "stopped", FAIR, BIASED, require={"balanced_accuracy": 0.65}, stopped=stopped)
     text = render(Record.read(Run(path)))
     assert "stopped for it: no round was to train on what the judge of round 1 says. The best round is 0." in text
     assert "Round 0: as required" in text
-    assert "balanced_accuracy is 0.500 (95 % interval 0.450 to 0.550, n = 40), and must be at least 0.65" in text
+    assert "Round 1: not as required, 1 of 1 bounds not met" in text and "must be at least 65.0 %" in text
 
 
-def test_a_run_that_was_refused_shows_why_though_it_has_no_summary(tmp_path: Path) -> None:
+def test_a_run_that_was_refused_shows_it_though_it_has_no_summary(tmp_path: Path) -> None:
     path = folder(tmp_path / "run", BIASED, require={"balanced_accuracy": 0.65})
     (path / "summary.json").unlink()
-    assert "not as required</span>: <bdi>balanced_accuracy is 0.500" in render(Record.read(Run(path)))
+    assert "Round 0: not as required" in render(Record.read(Run(path)))
 
 
 def test_a_run_without_certificates_has_no_such_section(tmp_path: Path) -> None:
@@ -121,10 +121,8 @@ def test_the_terminal_says_it_in_a_line_a_round(tmp_path: Path) -> None:
     path = folder(tmp_path / "run", FAIR, BIASED, require={"balanced_accuracy": 0.65, "length_bias": 0.2})
     lines = [line.rstrip() for line in told(path).splitlines() if " judge: " in line]
     assert lines == [
-        "round 0 judge: balanced accuracy 81.0 % [76.0, 86.0], length bias: yes to the longer -12.5 [-17.5, -7.5], "
-        "as required",
-        "round 1 judge: balanced accuracy 50.0 % [45.0, 55.0], length bias: yes to the longer +30.0 [25.0, 35.0], "
-        "not as required",
+        "round 0 judge: balanced accuracy 81.0 % ±5.0, length bias -12.5 ±5.0, as required",
+        "round 1 judge: balanced accuracy 50.0 % ±5.0, length bias +30.0 ±5.0, not as required",
     ]
 
 

@@ -56,8 +56,8 @@ class Certificates:
         """Yield a line a round, in Rich's markup: what a bound is on, and whether all bounds are met."""
         for t, found in self.rounds.items():
             shown = [
-                f"{label.removeprefix('· ')} {figure(as_row(found.metrics.get(name)), unit)}"
-                for name, label, unit in ROWS
+                f"{name.replace('_', ' ')} {figure(as_row(found.metrics.get(name)), unit, bounds=False)}"
+                for name, _, unit in ROWS
                 if name in (self.required or ("balanced_accuracy",))
             ]
             met = ", as required" if not self.lacking(t) else ", [red]not as required[/]"
