@@ -15,6 +15,7 @@ from sparring.cli.setup import Setup
 from sparring.cli.tripost import TriPosTSetup
 from sparring.errors import RunError, SettingsError
 from sparring.files import read_json
+from tests.made_runs import make_tripost
 
 SMALL = ["questions=6", "test_questions=6"]
 
@@ -67,9 +68,7 @@ def test_each_seed_is_a_run_of_its_own_and_one_summary_is_over_all(
 
 
 def shown(found: dict[str, Any], out: Path) -> str:
-    console = Console(width=200, record=True, file=io.StringIO())
-    show(console, found, out)
-    text = console.export_text()
+    text = shown_whole(found, out)
     assert "means over 3 seeds" in text and "right after correcting itself" in text and "50.0 %" in text
     return text
 
@@ -84,3 +83,21 @@ def test_a_setting_that_is_wrong_is_known_before_the_first_run(tmp_path: Path) -
     with pytest.raises(SettingsError, match="rounds = 0"):
         run_seeds(TriPosTSetup, None, [*SMALL, "rounds=0"], 2, tmp_path, True, finished)
     assert not any(tmp_path.iterdir())
+
+
+def test_the_page_over_all_seeds_is_written_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(_: Setup, at: Path) -> None:
+        make_tripost(at)
+
+    run_seeds(TriPosTSetup, None, SMALL, 2, tmp_path, True, write)
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["page"] == str(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert last["verdict"] in text and 'href="seed-1/report.html"' in text
+    assert "report.html shows it all" in shown_whole(last, tmp_path)
+
+
+def shown_whole(found: dict[str, Any], out: Path) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    show(console, found, out)
+    return console.export_text()

@@ -12,7 +12,7 @@ import pytest
 from sparring.files import Row, read_json, read_lines
 from sparring.runs import Run
 from tests.made_runs import MAKERS, PLACES
-from tests.recipes import test_spar, test_star_gate, test_tripost
+from tests.recipes import test_spar, test_spar_audit, test_star_gate, test_tripost
 
 RECIPES = {"star-gate": test_star_gate.Stage, "tripost": test_tripost.Stage, "spar": test_spar.Stage}
 """Whole runs on scripted engines, by recipe."""
@@ -20,7 +20,8 @@ OF_THE_CLI = {"gates.json", "exercises.jsonl", "instructions.jsonl"}
 """Written around the recipe, not by it."""
 OPTIONAL = {f"round-{t}/test-levels.jsonl" for t in range(3)}
 """Of suites that have nested levels."""
-CHANGES: dict[str, dict[str, Any]] = {"star-gate": {}, "tripost": {"test_sampled": 2}, "spar": {}}
+AUDIT = {"exam": test_spar_audit.AUDITED, "judge_require": test_spar_audit.REQUIRED}
+CHANGES: dict[str, dict[str, Any]] = {"star-gate": {}, "tripost": {"test_sampled": 2}, "spar": AUDIT}
 WEIGHTS = ("checkpoint/", "actor/", "refiner/")
 
 

@@ -59,7 +59,7 @@ def of(usd: Band | None, untried: Sequence[str] = ()) -> Plan:
 def test_where_a_killed_training_goes_on_is_told_however_soon(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with narrator("star-gate", tmp_path, True) as tell:
+    with terminal.narrator("star-gate", tmp_path, True) as tell:
         for event in ({"resumed_from": 30}, {"step": 31, "of": 40, "loss": 1.0}, {"step": 32, "of": 40, "loss": 1.0}):
             tell({"event": "training", "checkpoint": "round-1/checkpoint", **event})
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -16,6 +16,7 @@ valid UTF-8; a lone surrogate is kept as its escape, and NaN is refused (an unkn
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import logging
 import os
@@ -56,6 +57,17 @@ NO_STAGES = ("run.json", "report.html", "report-data")
 
 Wrote = TypeVar("Wrote")
 Read = TypeVar("Read")
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """Return where `sparring run RECIPE seeds=N` has the run of a seed."""
+    return out / f"seed-{seed}"
+
+
+def seed_folders(out: Path) -> list[Path]:
+    """Return the runs of a folder of seeds; none where it is no such folder."""
+    those = (seed_folder(out, seed) for seed in itertools.count())
+    return list(itertools.takewhile(lambda folder: (folder / "run.json").is_file(), those))
 
 
 class Folder:
@@ -311,6 +323,8 @@ class Journal:
 
 def _record(path: Path) -> Row:
     if not (path / "run.json").is_file():
+        if seeds := seed_folders(path):
+            raise RunError(f"{path} holds a run of each seed, and is none itself: take {', '.join(map(str, seeds))}")
         raise RunError(f"{path} is not a run directory: it has no run.json")
     record = read_json(path / "run.json")
     if not isinstance(record.get("recipe"), str) or not isinstance(record.get("settings"), dict):

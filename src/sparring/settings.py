@@ -259,8 +259,10 @@ def _message(detail: ErrorDetails, names: Sequence[str]) -> str:
     if detail["type"] == "missing":
         return f"{name} is required"
     said = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    given = "" if isinstance(detail["input"], Mapping) else f" = {detail['input']!r:.200}"  # a table: `said` has which
-    return f"{name}{given}: {said}" if name else said
+    given = detail["input"]
+    if isinstance(given, Mapping):  # with every default
+        given = {key: value for key, value in cast(Mapping[str, Any], given).items() if value is not None}
+    return f"{name} = {given!r:.200}: {said}" if name else said
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

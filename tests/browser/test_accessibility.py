@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from sparring.report import seeds
 from sparring.report.browse import groups
 from sparring.report.page import build
 from sparring.report.progress import Progress
@@ -17,6 +18,7 @@ from sparring.runs import Run
 from tests.browser.serving import served
 from tests.browser.tab import Tab
 from tests.made_runs import MAKERS
+from tests.report.test_seeds import folder
 
 OF_NOTE = ("serious", "critical")
 
@@ -120,6 +122,31 @@ def test_every_colour_of_words_stands_out_from_every_ground(
         for ground in ("--paper", "--raised"):
             low, high = sorted(luminance(page.evaluate(told, name)) for name in (words, ground))
             assert (words, ground, (high + 0.05) / (low + 0.05) >= 4.5) == (words, ground, True)
+
+
+def test_a_page_of_seeds_has_no_serious_finding_and_leads_to_theirs(tab: Callable[..., Tab], tmp_path: Path) -> None:
+    one = tab(offline=True)
+    page = one.open(seeds.build(folder(tmp_path / "out")))
+    assert findings(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert findings(page, contrast=True) == []
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert findings(page, contrast=False) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert one.strange == []
+    page.get_by_role("link", name="Seed 1").click()
+    page.get_by_role("heading", name="How it was made").wait_for()
+    assert page.url.endswith("/seed-1/report.html")
+
+
+def test_a_bound_that_is_not_met_is_seen_without_scrolling_sideways_on_a_phone(
+    pages: dict[str, Path], tab: Callable[..., Tab]
+) -> None:
+    page = tab(width=360).open(pages["spar"])
+    cell = page.locator("#judge tbody td").first
+    assert cell.locator(".met, .unmet").text_content() in ("met", "not met")
+    box = cell.bounding_box()
+    assert box and box["x"] + box["width"] <= 360
 
 
 # Without a mouse

@@ -170,3 +170,14 @@ def test_a_record_that_another_version_wrote_is_refused_by_its_setting(tmp_path:
     settings = {**record("star-gate")["settings"], "of_tomorrow": 1}
     with pytest.raises(RunError, match="of_tomorrow"):
         partner_of(str(made_run(tmp_path / "run", "star-gate", settings=settings)))
+
+
+@pytest.mark.parametrize(("best", "model"), [(0, "world:concierge/policy"), (1, "round-1/checkpoint")])
+def test_after_a_roll_back_it_is_the_best_round_that_talks(best: int, model: str, tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", "star-gate", "round-1/checkpoint", "round-2/checkpoint")
+    rounds = [{"round": 2, "best": best, "rolled_back": True}]
+    (run / "summary.json").write_text(json.dumps({"rounds": rounds}))
+    partner = partner_of(str(run))
+    assert partner.round == best and partner.model.endswith(model)
+    assert partner.described.endswith(f"The run rolled back to round {best}, its best.")
+    assert partner_of(str(run), 2).round == 2 and "rolled back" not in partner_of(str(run), 2).described

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 
 from sparring.errors import RunError, SettingsError
-from sparring.export.chosen import best_round, choose
+from sparring.export.chosen import best_round, choose, rolled_back_to
 from sparring.runs import Run
 from tests.export.conftest import Made, edit
 
@@ -101,3 +102,49 @@ def test_an_earlier_round_is_better_only_beyond_the_interval_of_the_later_one() 
     assert best_round(rounds(0.5, 0.81, 0.8), "star-gate", "policy", 2) is None
     assert best_round(rounds(0.5, 0.9, 0.8), "star-gate", "policy", 1) is None
     assert best_round([], "star-gate", "policy", 1) is None
+
+
+def rolled_back(run: Run, best: int, *, by: str = "round", rounds: int = 2) -> Run:
+    """Make its summary that of a run that rolled back to `best`, after a round or by a certificate."""
+
+    def change(summary: dict[str, Any]) -> None:
+        if by == "certificate":
+            summary["stopped"] = {"round": rounds, "best": best, "reasons": ["it says Yes"]}
+            return
+        for entry in summary["rounds"]:
+            entry |= {"best": min(best, entry["round"]), "rolled_back": entry["round"] == rounds}
+
+    edit(run.path / "summary.json", change)
+    return run
+
+
+@pytest.mark.parametrize("by", ["round", "certificate"])
+def test_after_a_roll_back_the_best_round_is_meant_where_nobody_says_which(made: Made, by: str) -> None:
+    run = rolled_back(made("spar"), 1, by=by)
+    assert rolled_back_to(run) == 1
+    assert (choose(run).round, choose(run, "refiner").round, choose(run, round=2).round) == (1, 1, 2)
+
+
+def test_a_best_round_that_trained_nothing_is_that_before_it(made: Made) -> None:
+    run = rolled_back(made("spar", rounds=3), 2, rounds=3)
+    shutil.rmtree(run.path / "round-2/actor")
+    assert (choose(run).round, choose(run, "refiner").round) == (1, 2)
+
+
+def test_a_run_that_did_not_roll_back_has_its_last_round_meant_whichever_was_best(made: Made) -> None:
+    run = made("star-gate")
+    edit(run.path / "summary.json", lambda summary: summary["rounds"][-1].update(best=1))
+    assert rolled_back_to(run) is None and choose(run).round == 2
+
+
+def test_what_rolled_back_to_the_model_as_it_was_given_has_nothing_to_export(made: Made) -> None:
+    run = rolled_back(made("spar"), 0)
+    said = (
+        r"rolled back to round 0, whose actor is the one that it began with, world:instructions/policy: .*--round 2 is"
+    )
+    with pytest.raises(RunError, match=said):
+        choose(run)
+    for folder in run.path.glob("round-*/actor"):
+        shutil.rmtree(folder)
+    with pytest.raises(RunError, match=r"there is nothing of it to export$"):
+        choose(run)

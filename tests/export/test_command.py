@@ -48,6 +48,21 @@ def test_a_better_earlier_round_is_said(made: Made, tmp_path: Path, capsys: pyte
     assert told(capsys)["better_round"] is None
 
 
+def test_a_roll_back_is_said(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made("star-gate")
+    edit(run.path / "summary.json", lambda summary: summary["rounds"][-1].update(best=1, rolled_back=True))
+    export_run(run.path, out=tmp_path / "out")
+    found = told(capsys)
+    assert (found["round"], found["rolled_back_to"]) == (1, 1)
+    export_run(run.path, out=tmp_path / "last", round=2)
+    assert told(capsys)["rolled_back_to"] is None
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    export_run(run.path, out=tmp_path / "out")
+    assert "It is of round 1: the run rolled back to round 1, its best." in capsys.readouterr().out
+
+
 def test_on_a_terminal_it_is_said_in_words(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparring.evals.statistics import Interval
-from sparring.evals.summary import summary
+from sparring.evals.summary import Examined, rounds, summary
 from sparring.files import Row, text_of, write_json, write_lines
 from sparring.runs import Run
 from sparring.types import Failure
@@ -25,6 +25,9 @@ PLACES = (
 """Where a text may be replaced. `id`: of tasks, personas, exercises and prompts. `key`: names of a setting's values.
 `job`: what no page shows, as what training wrote beside its weights, and what a server was told."""
 WORDS = (Path(__file__).parents[2] / "src/sparring/tasks/words.txt").read_text(encoding="utf-8").split()
+
+
+BETTER = Interval(0.1, 0.05, 0.15, 500, 0.001)
 
 
 class Stopped(Exception):
@@ -134,13 +137,14 @@ class Desk:
         (self.path / "journal.jsonl").write_bytes(b"".join(map(text_of, self.journal)))
         (self.path / "failures.jsonl").write_bytes(b"".join(map(text_of, self.failures)))
 
-    def summary(self, recipe: str, rounds: Iterable[Row], verdict: str, paid: str) -> None:
-        """Write summary.json; the role `paid` was billed."""
+    def summary(self, recipe: str, found: Sequence[Examined], verdict: str, paid: str) -> None:
+        """Write summary.json, in which every round improved; the role `paid` was billed."""
         (self.path / "journal.jsonl").write_bytes(b"".join(map(text_of, self.journal)))
         part = {"calls": 120, "prompt_tokens": 7200, "completion_tokens": 1440, "usd": 0.0123}
         billed = {paid: {"billed_now": part, "billed_earlier": {**part, "usd": None}, "lost": {"calls": 2}}}
-        found = summary(recipe, Run(self.path), [*rounds], self.say("verdict", verdict), billed)
-        write_json(self.path / "summary.json", found)
+        rows = rounds(found, lambda now, then: [BETTER], False)
+        told = summary(recipe, Run(self.path), rows, self.say("verdict", verdict), billed)
+        write_json(self.path / "summary.json", told)
         self.made("summary.json", 1)
 
 
@@ -159,5 +163,5 @@ def metrics_of(rows: Iterable[tuple[str, str, str]], t: int) -> dict[str, Interv
     """Return a value for every metric of a recipe's report, but one that is not known."""
     found: dict[str, Interval | None] = {}
     for at, (name, _, unit) in enumerate(rows):
-        found[name] = nats(t, at) if unit in ("nats", "words") else share(t, at)
+        found[name] = nats(t, at) if unit not in ("%", "points") else share(t, at)
     return {**found, "of_no_report": None}

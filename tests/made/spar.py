@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from sparring.engines.base import Generator
+from sparring.evals.certificate import certify
 from sparring.evals.instructed import Examined, answered, obeyed
 from sparring.evals.judging import outcomes, readings
+from sparring.files import write_json
 from sparring.flow import Role
+from sparring.recipes.spar_audit import CERTIFICATE, VOTES
 from sparring.recipes.spar_settings import SPaR
 from sparring.report.spar import ROWS
 from sparring.rollouts.pairs import Attempt, refined
@@ -24,6 +27,7 @@ from sparring.tasks.instructions import CHECKERS, Instructed, Instruction, Judge
 from tests.made.desk import Desk, Stopped, Text, metrics_of
 
 PROMPTS = Path(__file__).parents[2] / "src/sparring/recipes/prompts/spar"
+REQUIRED = {"balanced_accuracy": 0.65, "length_bias": 0.2, "calibration_error": 0.5}
 NOBODY = cast(Generator, None)
 """Chats are laid out, and nobody is asked."""
 
@@ -43,7 +47,10 @@ def make_spar(
     Otherwise as `make_star_gate`.
     """
     desk = Desk(path, text, until)
-    settings = SPaR(policy="world:instructions/policy", prompts_a_round=prompts, samples=samples, rounds=rounds)
+    settings = SPaR.model_validate(
+        {"policy": "world:instructions/policy", "prompts_a_round": prompts, "samples": samples, "rounds": rounds}
+        | {"judge_require": REQUIRED}
+    )
     texts = read_prompts(PROMPTS, "judge", "refine", "evolve", "valid")
     engines: dict[str, str] = dict.fromkeys(("policy", "judge", "refiner"), "world:instructions/policy")
     desk.record("spar", settings.model_dump(mode="json"), texts, engines)
@@ -77,7 +84,7 @@ class _SPaR:
             found.append(self.examined(t + 1, held_out, judged, parts["levels"]))
         desk.lines("eval.jsonl", [{"round": t, **row} for t, one in enumerate(found) for row in one.items])
         told = f"round {rounds} improved: of {test} held-out prompts it follows 80.6%, +17.4 points on m_0"
-        desk.summary("spar", [one.row() for one in found], told, "teacher")
+        desk.summary("spar", found, told, "teacher")
 
     def instructed(self, name: str, count: int) -> list[Instructed]:
         desk, check = self.desk, Instruction("punctuation:no_comma", {})
@@ -147,6 +154,12 @@ class _SPaR:
                 desk.checkpoint(f"{folder}/actor", "dpo", len(pairs))
         desk.checkpoint(f"{folder}/refiner", "sft", len(found))
 
+    def certified(self, folder: str, judged: Sequence[Judged]) -> None:
+        voted = [(one, self.judgement(5 if one.label else 1)) for one in judged]
+        self.desk.rolled_out(f"{folder}/{VOTES}", [{"id": one.id, **said.row()} for one, said in voted], 0, "judge")
+        write_json(self.desk.path / folder / CERTIFICATE, certify(voted, voted).row())
+        self.desk.made(f"{folder}/{CERTIFICATE}", 1)
+
     def examined(
         self, t: int, test: Sequence[Instructed], judged: Sequence[Judged], nested: Sequence[Instructed]
     ) -> Examined:
@@ -155,6 +168,7 @@ class _SPaR:
         said["levels"] = [self.attempt(one, 0) for one in nested]
         for name, those in said.items():
             desk.rolled_out(f"{folder}/test-{name}.jsonl", [one.row() for one in those], 0, "policy")
+        self.certified(folder, judged)
         verdicts = {one.id: self.judgement(5 if one.label else 1) for one in judged}
         rows = [{"id": id, **judgement.row()} for id, judgement in verdicts.items()]
         desk.rolled_out(f"{folder}/test-judgements.jsonl", rows, 0, "judge")

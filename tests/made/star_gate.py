@@ -70,7 +70,7 @@ class _StarGate:
             found.append(self.examined(t + 1, situations["test"]))
         desk.lines("eval.jsonl", evaluated(Run(desk.path), rounds + 1))
         told = f"round {rounds} improved: its answers are preferred to m_0's in 92.3% of {self.counts['test']} pairs"
-        desk.summary("star-gate", [one.row() for one in found], told, "oracle")
+        desk.summary("star-gate", found, told, "oracle")
 
     def situations(self, split: Split, count: int) -> list[Situation]:
         desk = self.desk

@@ -61,7 +61,7 @@ class _TriPosT:
             found.append(self.examined(t + 1, tried, rounds))
         desk.lines("eval.jsonl", [{"round": t, **row} for t, one in enumerate(found) for row in one.items])
         told = f"round {rounds} improved: correcting itself it answers 95.8% of {test} held-out questions"
-        desk.summary("tripost", [one.row() for one in found], told, "teacher")
+        desk.summary("tripost", found, told, "teacher")
 
     def exercises(self, part: Any, count: int) -> list[Exercise]:
         """Return exercises of the embedded arithmetic, with other words where texts are replaced."""

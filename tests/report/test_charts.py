@@ -80,6 +80,7 @@ def test_better_stands_higher_and_all_points_are_inside() -> None:
         ("points", -0.05, "−5.0"),
         ("nats", -8.79, "−8.8"),
         ("words", 3, "3.0"),
+        ("questions", 3, "questions"),
     ],
 )
 def test_a_number_is_shown_in_its_unit(unit: Any, value: float, shown: str) -> None:

@@ -319,6 +319,7 @@ def test_there_is_no_block_of_any_other_name(name: str, tmp_path: Path) -> None:
         (amount(0.9234, "%"), "92.3 %"),
         (amount(-0.0004, "points"), "+0.0 points"),
         (amount(-8.79, "nats"), "−8.8 nats"),
+        (amount(1.24, "questions"), "1.2 questions"),
         (duration(None), "–"),
         (duration(0.04), "0.0 s"),
         (duration(9.96), "10 s"),
@@ -331,6 +332,13 @@ def test_there_is_no_block_of_any_other_name(name: str, tmp_path: Path) -> None:
 )
 def test_figures_are_rounded_and_have_their_units(said: str, shown: str) -> None:
     assert said == shown
+
+
+def test_what_is_counted_is_shown_as_what_it_is(tmp_path: Path) -> None:
+    shown = {
+        line.label: line.cells[0].value for line in figures_of(Record.read(Run(make_star_gate(tmp_path / "run")))).table
+    }
+    assert shown["questions in a turn"].endswith(" questions") and shown["words in an answer"].endswith(" words")
 
 
 def test_a_recipe_leads_with_what_its_verdict_is_about(tmp_path: Path) -> None:
@@ -382,12 +390,12 @@ def test_a_run_whose_page_cannot_be_made_is_done_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_star_gate(tmp_path / "run")
-    assert page_of(Run(path)) == {"page": str(path / "report.html")}
+    assert page_of(lambda: of_finished(Run(path))) == {"page": str(path / "report.html")}
     (path / "report.html").unlink()
     (path / "report.html").mkdir()
     (path / "report.html" / "mine").touch()
     os.utime(path / "report.html", (1, 1))
-    assert page_of(Run(path)) == {}
+    assert page_of(lambda: of_finished(Run(path))) == {}
     assert "the run is done, but its page cannot be made" in capsys.readouterr().err
 
 

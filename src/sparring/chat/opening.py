@@ -13,7 +13,7 @@ from sparring.chat.searching import Searching
 from sparring.chat.session import Session, Tell
 from sparring.errors import RunError, SettingsError
 from sparring.export.speech import FILE
-from sparring.runs import Run
+from sparring.runs import Run, seed_folders
 from sparring.worlds import world_of
 
 SESSIONS: dict[str, type[Session]] = {"star-gate": Asking, "tripost": Correcting, "spar": Searching, "": Plain}
@@ -22,8 +22,8 @@ SESSIONS: dict[str, type[Session]] = {"star-gate": Asking, "tripost": Correcting
 def open_session(what: str, *, tell: Tell, compare: bool = False, round: int | None = None) -> Session:
     """Open a session with a run's model, a checkpoint inside a run, an exported folder, or any engine by its name.
 
-    `round` picks another round of a run than the last. With `compare`, m_0 is shown beside the model all along. Raises
-    UsageError for what cannot be talked to.
+    `round` picks another round of a run than the last, or than the one rolled back to. With `compare`, m_0 is shown
+    beside the model all along. Raises UsageError for what cannot be talked to.
     """
     partner = partner_of(what, round)
     if compare and not partner.base:
@@ -34,7 +34,7 @@ def open_session(what: str, *, tell: Tell, compare: bool = False, round: int | N
 def partner_of(what: str, round: int | None = None) -> Partner:
     """Return who is meant. Raises UsageError."""
     path = Path(what).expanduser()
-    if (path / "run.json").is_file():
+    if (path / "run.json").is_file() or seed_folders(path):
         return of_run(Run(path), round)
     if path.is_dir() and (around := _run_around(path)):
         if round is not None:

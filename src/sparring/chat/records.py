@@ -15,7 +15,7 @@ from sparring.chat.partner import Partner, no_examples
 from sparring.engines import trained
 from sparring.engines.vllm import Serving
 from sparring.errors import RunError
-from sparring.export.chosen import checkpoints
+from sparring.export.chosen import checkpoints, default_round, rolled_back_to
 from sparring.export.speech import FILE
 from sparring.files import read_json
 from sparring.recipes.spar_settings import SPaR
@@ -36,7 +36,10 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
 
 
 def of_run(run: Run, wanted: int | None) -> Partner:
-    """Return the model of a round of a run, the last without one. Raises RunError where there is none."""
+    """Return the model of a round of a run; without one the last, or what the run rolled back to.
+
+    Raises RunError where there is none.
+    """
     recipe = run.record["recipe"]
     if recipe not in SETTINGS:
         raise RunError(
@@ -48,9 +51,12 @@ def of_run(run: Run, wanted: int | None) -> Partner:
     policy: str = settings.policy
     first = trained(policy, made[0]) if 0 in made else policy
     model = trained(policy, made[at]) if at in made else policy
+    back = rolled_back_to(run) if wanted is None else None
     partner = Partner(
         model,
-        f"m_{at} of {run.path}: the policy of {recipe} " + (f"after round {at}." if at else "before its first round."),
+        f"m_{at} of {run.path}: the policy of {recipe} "
+        + (f"after round {at}." if at else "before its first round.")
+        + (f" The run rolled back to round {back}, its best." if back is not None else ""),
         f"m_{at}",
         recipe,
         settings,
@@ -67,7 +73,7 @@ def round_of(run: Run, made: Mapping[int, Path], wanted: int | None) -> int:
     """Return the round that is meant. Raises RunError for one that left no model; round 0 is always there."""
     there = sorted({0, *made})
     if wanted is None:
-        return there[-1]
+        return default_round(there, rolled_back_to(run))
     if wanted not in there:
         raise RunError(
             f"{run.path} has no model of round {wanted}; there is {', '.join(map(str, there))} (0: before the first)"

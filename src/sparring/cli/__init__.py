@@ -18,7 +18,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +30,6 @@ from sparring.errors import SettingsError, SparringError
 
 if TYPE_CHECKING:
     from sparring.cli.setup import Setup
-    from sparring.runs import Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 world_app = typer.Typer(no_args_is_help=True, help="The embedded worlds.")
@@ -168,7 +167,9 @@ def view(
 @app.command(short_help="Talk to a trained model.")
 def chat(
     what: Annotated[str, typer.Argument(help="A run, a checkpoint in one, an exported folder, or an engine's name.")],
-    round: Annotated[int | None, typer.Option(min=0, help="Of a run; default: the last that was trained.")] = None,
+    round: Annotated[
+        int | None, typer.Option(min=0, help="Of a run; default: the last trained, or rolled back to.")
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Show what m_0 says beside it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -184,7 +185,7 @@ def export(
     run: RunFolder,
     out: Out = None,
     model: Annotated[str, typer.Option(help="policy; of spar: actor or refiner.")] = "policy",
-    round: Annotated[int | None, typer.Option(min=0, help="Default: the last that was trained.")] = None,
+    round: Annotated[int | None, typer.Option(min=0, help="Default: the last trained, or rolled back to.")] = None,
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The LoRA adapter alone, in place of a whole model.")
     ] = False,
@@ -317,6 +318,7 @@ def setup_of(recipe: str) -> "type[Setup]":
 
 def run_recipe(setup: "Setup", out: Path, budget: str | None, as_json: bool) -> None:
     from sparring.budget import Budget
+    from sparring.report.page import of_finished
     from sparring.report.progress import Progress
     from sparring.report.terminal import narrator
     from sparring.tracking import Trackers
@@ -337,15 +339,13 @@ def run_recipe(setup: "Setup", out: Path, budget: str | None, as_json: bool) -> 
                 listener(event)
 
         summary = setup.carry_out(kept, engines, told)
-        told({"event": "summary", **summary, **page_of(kept)})
+        told({"event": "summary", **summary, **page_of(lambda: of_finished(kept))})
 
 
-def page_of(run: "Run") -> dict[str, str]:
-    """Return where the page of a finished run is; nothing where it cannot be made: the run is done all the same."""
-    from sparring.report.page import of_finished
-
+def page_of(write: Callable[[], Path]) -> dict[str, str]:
+    """Return where a finished run's page is, once written; nothing where it cannot be: the run is done all the same."""
     try:
-        return {"page": str(of_finished(run))}
+        return {"page": str(write())}
     except (SparringError, OSError) as error:
         typer.echo(f"sparring: the run is done, but its page cannot be made: {error}", err=True)
         return {}

@@ -10,7 +10,7 @@ from typing import Any, cast
 import typer
 
 from sparring.errors import SettingsError
-from sparring.export import best_round, choose, data, export, push, to
+from sparring.export import best_round, choose, data, export, push, rolled_back_to, to
 from sparring.export.chosen import Form, Model
 from sparring.export.hub import ready
 from sparring.export.trainers import TRAINERS, Trainer
@@ -59,6 +59,8 @@ def export_run(
         rounds = read_json(summary)["rounds"] if summary.is_file() else []
         better = best_round(rounds, chosen.recipe, chosen.model, chosen.round)
         told |= {"better_round": better[0] if better else None, "measured": bool(rounds)}
+        back = rolled_back_to(run) if round is None else None
+        told |= {"rolled_back_to": back}
     told |= {"out": str(made), "url": push(made, repo, private=private) if repo else None}
     say(told, as_json)
     return 0
@@ -97,6 +99,8 @@ def say(told: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(told))
         return
     typer.echo(f"{told['out']} is whole; README.md says what it is and how to use it.")
+    if told.get("rolled_back_to") is not None:
+        typer.echo(f"It is of round {told['round']}: the run rolled back to round {told['rolled_back_to']}, its best.")
     if told.get("better_round") is not None:
         typer.echo(f"Round {told['better_round']} measured better: --round {told['better_round']} gives that one.")
     if told.get("measured") is False:

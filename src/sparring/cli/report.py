@@ -8,23 +8,36 @@ from pathlib import Path
 import typer
 
 from sparring.errors import DataError
+from sparring.report import seeds
 from sparring.report.page import Built, build
-from sparring.runs import Run
+from sparring.runs import Run, seed_folders
 
 
 def report(run: Path, out: Path | None, as_json: bool) -> None:
     """Write the page of a run and say where it is.
 
-    Raises RunError where `run` is no run directory or its files are broken, DataError where `out` cannot be written.
+    Of a folder of seeds it is one over all of them. Raises RunError where `run` is neither, or its files are broken;
+    DataError where `out` cannot be written.
     """
     if out is not None:
         _fit(out)
     try:
-        built = build(Run(run), out)
+        row, said = _of_seeds(run, out) if seed_folders(run) else _of_run(run, out)
     except OSError as error:
         where = error.filename or out or run
         raise DataError(f"the page of {run} cannot be made: {error.strerror} ({where})") from error
-    typer.echo(json.dumps(_row(built)) if as_json else _said(built))
+    typer.echo(json.dumps(row) if as_json else said)
+
+
+def _of_run(run: Path, out: Path | None) -> tuple[dict[str, object], str]:
+    built = build(Run(run), out)
+    return _row(built), _said(built)
+
+
+def _of_seeds(folder: Path, out: Path | None) -> tuple[dict[str, object], str]:
+    page, folders = seeds.build(folder, out), [str(one) for one in seed_folders(folder)]
+    said = f"{page}: means over {len(folders)} seeds; their own pages, which it leads to, are in {', '.join(folders)}"
+    return {"page": str(page), "bytes": page.stat().st_size, "seeds": folders}, said
 
 
 def _fit(out: Path) -> None:

@@ -11,11 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from sparring.cli import page_of
 from sparring.cli.setup import Setup
 from sparring.errors import RunError, SettingsError
 from sparring.evals.seeds import Seeded, over_seeds
 from sparring.files import Row, read_json, read_lines, write_json, write_whole
+from sparring.report.seeds import build
 from sparring.report.terminal import REPORTS
+from sparring.runs import seed_folder
 
 RunOne = Callable[[Setup, Path], None]
 
@@ -36,7 +39,7 @@ def asked_seeds(overrides: Sequence[str]) -> tuple[int, list[str]]:
 def run_seeds(
     kind: type[Setup], config: Path | None, rest: Sequence[str], n: int, out: Path, as_json: bool, run_one: RunOne
 ) -> None:
-    """Run OUT/seed-0, seed-1, ... or go on with them, and write OUT/summary.json.
+    """Run OUT/seed-0, seed-1, ... or go on with them, and write OUT/summary.json and OUT/report.html.
 
     Each is a run directory of its own. Raises RunError where OUT is one itself.
     """
@@ -48,10 +51,11 @@ def run_seeds(
         if shown:
             shown.rule(f"seed {seed} of 0 to {n - 1}", align="left")
         else:
-            _line({"event": "seed", "seed": seed, "of": n, "run": str(_folder(out, seed))})
-        run_one(setup, _folder(out, seed))
+            _line({"event": "seed", "seed": seed, "of": n, "run": str(seed_folder(out, seed))})
+        run_one(setup, seed_folder(out, seed))
     found = over_seeds([_read(out, seed) for seed in range(n)])
     write_whole(out / "summary.json", lambda path: write_json(path, found))
+    found |= page_of(lambda: build(out))
     if shown:
         show(shown, found, out)
     else:
@@ -65,14 +69,12 @@ def show(console: Console, found: Row, out: Path) -> None:
     for seed, verdict in found["verdicts"].items():
         console.print(f"seed {seed}: {escape(verdict)}")
     console.print(f"[bold]{escape(found['verdict'])}[/]\n{escape(str(out))}/summary.json holds every seed's values.")
-
-
-def _folder(out: Path, seed: int) -> Path:
-    return out / f"seed-{seed}"
+    if "page" in found:
+        console.print(f"{escape(found['page'])} shows it all, in any browser.")
 
 
 def _read(out: Path, seed: int) -> Seeded:
-    folder = _folder(out, seed)
+    folder = seed_folder(out, seed)
     return Seeded(seed, read_json(folder / "summary.json"), read_lines(folder / "eval.jsonl"))
 
 

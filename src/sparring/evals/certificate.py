@@ -92,12 +92,19 @@ class Certificate:
         found = self.metrics.get(name)
         if found is None:
             return f"{name} could not be measured, and {bound:g} is required"
-        least, most = (bound, None) if name in AT_LEAST else (-bound, None) if name in FALLS else (-bound, bound)
+        least, most = limits(name, bound)
         if found.value >= least and (most is None or found.value <= most):
             return ""
         known = "" if found.low is None else f"95 % interval {found.low:.3f} to {found.high:.3f}, "
         asked = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
         return f"{name} is {found.value:.3f} ({known}n = {found.n}), and must be {asked}"
+
+
+def limits(name: str, bound: float) -> tuple[float, float | None]:
+    """Return the least and the most that a requirement lets a metric be; None: anything above the least."""
+    if name in AT_LEAST:
+        return bound, None
+    return -bound, None if name in FALLS else bound
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -72,13 +72,17 @@ def summary(recipe: str, run: Run, rounds: Sequence[Row], verdict: str, billed: 
 
 
 def rounds(found: Sequence[E], against: Against[E], roll_back: bool) -> list[Row]:
-    """Return what summary.json says of each round: what was found, its verdict, the best so far, and warnings."""
+    """Return what summary.json says of each round: what was found, its verdict, the best so far, and warnings.
+
+    `rolled_back`: the next round began from the best so far, because this one got worse.
+    """
     judged = [None, *verdicts(found, against, roll_back)]
     return [
         {
             **one.row(),
             "verdict": verdict and verdict.text,
             "best": verdict.best if verdict else 0,
+            "rolled_back": bool(verdict and verdict.rolled_back),
             "warnings": exceeded(one.metrics, found[0].metrics),
         }
         for one, verdict in zip(found, judged, strict=True)

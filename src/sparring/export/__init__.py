@@ -9,11 +9,11 @@ Every folder is written whole or not at all, and takes the place of nothing but 
 holds `sparring.json`, which says what it is, and for a model how it was spoken to.
 """
 
-from sparring.export.chosen import Chosen, best_round, choose
+from sparring.export.chosen import Chosen, best_round, choose, rolled_back_to
 from sparring.export.dataset import data
 from sparring.export.folder import export
 from sparring.export.hub import push
 from sparring.export.speech import speech
 from sparring.export.trainers import to
 
-__all__ = ["Chosen", "best_round", "choose", "data", "export", "push", "speech", "to"]
+__all__ = ["Chosen", "best_round", "choose", "data", "export", "push", "rolled_back_to", "speech", "to"]

@@ -1,15 +1,16 @@
-"""Which of a run's checkpoints is meant: by model and round, the last one where nobody says."""
+"""Which of a run's checkpoints is meant: by model and round; by default the last, or the best after a roll back."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from sparring.engines.adapters import read_adapter
 from sparring.errors import RunError, SettingsError
+from sparring.files import read_json
 from sparring.report.terminal import REPORTS
 from sparring.runs import Run
 from sparring.worlds import model_of, world_of
@@ -66,7 +67,7 @@ class Chosen:
 
 
 def choose(run: Run, model: Model = "policy", round: int | None = None, form: Form = "merged") -> Chosen:
-    """Return the checkpoint of a round; without one, the last there is.
+    """Return the checkpoint of a round; without one, that of the round rolled back to, or else the last there is.
 
     SPaR's policy is its actor. Raises SettingsError for a model that the recipe does not have, or an adapter where
     there is none of the base; RunError where nothing is trained yet, or not in that round.
@@ -78,19 +79,40 @@ def choose(run: Run, model: Model = "policy", round: int | None = None, form: Fo
     model = "actor" if model == "policy" and "actor" in known else model
     if model not in known:
         raise SettingsError(f"model = {model!r}: {recipe} trains {' and '.join(known)}")
-    made = checkpoints(run, model)
+    made, best = checkpoints(run, model), rolled_back_to(run)
+    if round is None and best is not None and not any(at <= best for at in made):
+        last = f"; --round {max(made)} is the last that was trained" if made else ""
+        raise RunError(
+            f"{run.path} rolled back to round {best}, whose {model} is the one that it began with, "
+            f"{base_of(run, model).name}: there is nothing of it to export{last}"
+        )
     if not made:
         raise RunError(
             f"{run.path} has no checkpoint of its {model} yet: it is made at the end of a round's training. "
             f"Go on with the run: sparring run {recipe} --out {run.path}"
         )
-    at = max(made) if round is None else round
+    at = default_round(made, best) if round is None else round
     if at not in made:
         raise RunError(_no_such_round(run, model, at, made))
     chosen = Chosen(run, recipe, model, at, made[at], base_of(run, model), at == max(made))
     if form == "adapter":
         _check_adapter(chosen, made)
     return chosen
+
+
+def rolled_back_to(run: Run) -> int | None:
+    """Return the best round of a run that rolled back, or that its judge's certificate stopped; None of any other."""
+    path = run.path / "summary.json"
+    summary = read_json(path) if path.is_file() else {}
+    if stopped := summary.get("stopped"):
+        return int(stopped["best"])
+    rounds: list[Mapping[str, Any]] = summary.get("rounds") or []
+    return int(rounds[-1]["best"]) if any(one.get("rolled_back") for one in rounds) else None
+
+
+def default_round(made: Iterable[int], best: int | None) -> int:
+    """Return the round that is meant where nobody says: the last, but none after `best` where a run rolled back."""
+    return max(at for at in made if best is None or at <= best)
 
 
 def checkpoints(run: Run, model: Model) -> dict[int, Path]:

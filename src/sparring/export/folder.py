@@ -36,8 +36,9 @@ def export(
 ) -> Path:
     """Write a checkpoint as a folder that transformers, vLLM and PEFT load without us, and return it.
 
-    `round`: None for the last. Raises RunError where there is no such checkpoint, or `out` holds something else;
-    SettingsError for a model that the recipe does not train, or an adapter where there is none.
+    `round`: None for the last, or what the run rolled back to. Raises RunError where there is no such
+    checkpoint, or `out` holds something else; SettingsError for a model that the recipe does not train, or an adapter
+    where there is none.
     """
     chosen = choose(run, model, round, form)
     about = speech(chosen, form)

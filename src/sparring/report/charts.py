@@ -29,7 +29,7 @@ LETTERS = 34
 """Characters of a label that fit into a line of a curve."""
 NUMBERED = 7
 """Rounds that all have their number at the point; of more, the first, the best and the last have."""
-SPAN = {"%": 4.0, "points": 4.0, "nats": 0.5, "words": 1.0}
+SPAN = {"%": 4.0, "points": 4.0, "nats": 0.5, "words": 1.0, "questions": 1.0}
 """Least height of the scale in the metric's unit, so that next to nothing does not look like much."""
 MINUS = "\N{MINUS SIGN}"
 ROW = 22
@@ -132,7 +132,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def _unit(unit: Unit) -> str:
-    return {"%": "%", "points": "percentage points", "nats": "nats", "words": "words"}[unit]
+    return "percentage points" if unit == "points" else unit
 
 
 def _scaled(metric: Metric, unit: Unit) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sparring.report.parts import Unit
+from sparring.evals.certificate import limits
+from sparring.report.certificates import ROWS, Certificates
+from sparring.report.parts import Unit, as_row
 from sparring.report.record import Charge, Metric, Paid, Record, Stage
 from sparring.report.terminal import REPORTS, verdicts
 
@@ -40,6 +42,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Certified:
+    """One metric of the judge's certificates."""
+
+    label: str
+    under: bool
+    """Whether it explains the line above it."""
+    required: str
+    """What it must be; "" where it may be anything."""
+    cells: tuple[tuple[Cell, bool], ...]
+    """By round: the figure, and whether it is as required."""
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What a page says of a run beside its texts."""
 
@@ -53,6 +68,8 @@ class Figures:
     following: tuple[Metric, ...]
     verdicts: tuple[str, ...]
     """Each round's, and what it is warned of."""
+    judge: tuple[Certified, ...]
+    """What was measured of it; empty where it was never certified."""
     seconds: float | None
     """All stages; None: no stage says."""
     calls: int | None
@@ -78,6 +95,7 @@ def figures_of(record: Record) -> Figures:
         leading=tuple(first),
         following=tuple(metric for metric in record.metrics if metric not in first),
         verdicts=tuple(verdicts(record.rounds)),
+        judge=tuple(_certified(record.certificates)),
         seconds=_total(stage.seconds for stage in record.stages),
         calls=_total(charge.calls for charge in record.bill),
         failed=sum(failed.n for failed in record.failures),
@@ -136,18 +154,39 @@ def money(paid: Paid | None) -> str:
 
 def _line(metric: Metric) -> Line:
     label = metric.label.removeprefix("·").strip()
-    return Line(label, metric.label != label, tuple(_cell(one, metric.unit) for one in metric.rounds))
+    return Line(label, metric.label != label, tuple(cell(one, metric.unit) for one in metric.rounds))
 
 
-def _cell(one: Mapping[str, Any] | None, unit: Unit) -> Cell:
+def cell(one: Mapping[str, Any] | None, unit: Unit) -> Cell:
+    """Return a metric of one round as it is shown."""
     if one is None:
         return Cell("–")
     low, high = one.get("low"), one.get("high")
-    interval = "" if low is None or high is None else f"{_bare(low, unit)} to {_bare(high, unit)}"
+    interval = "" if low is None or high is None else f"{bare(low, unit)} to {bare(high, unit)}"
     return Cell(amount(one["value"], unit), interval, one.get("n"))
 
 
-def _bare(value: float, unit: Unit) -> str:
+def _certified(found: Certificates) -> Iterator[Certified]:
+    for name, label, unit in ROWS:
+        values = [(one, one.metrics.get(name)) for one in found.rounds.values()]
+        if any(value for _, value in values):
+            bound = found.required.get(name)
+            asked = {} if bound is None else {name: bound}
+            cells = tuple((cell(as_row(value), unit), not one.passes(asked)) for one, value in values)
+            plain = label.removeprefix("· ")
+            yield Certified(plain, plain != label, "" if bound is None else _required(name, bound, unit), cells)
+
+
+def _required(name: str, bound: float, unit: Unit) -> str:
+    """Return "at least 65.0 %", "at most 10.0 %", "−20.0 to +20.0 points"."""
+    least, most = limits(name, bound)
+    if most is None:
+        return f"at least {amount(least, unit)}"
+    return f"at most {amount(most, unit)}" if unit == "%" else f"{bare(least, unit)} to {amount(most, unit)}"
+
+
+def bare(value: float, unit: Unit) -> str:
+    """Return an amount without its unit."""
     return amount(value, unit).rpartition(" ")[0]
 
 

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,9 +69,9 @@ def build(run: Run, out: Path | None = None) -> Built:
     groups = browse.groups(run)
     inside, outside = shared(list(blocks(groups)), ROOM)
     folder = out.with_name(data_folder(out))
-    data = [_write(folder / f"{block.name}.js", _arrived(block)) for block in outside]
+    data = [written(folder / f"{block.name}.js", _arrived(block)) for block in outside]
     beside = folder.name if outside else ""
-    _write(out, render(Record.read(run), [(block.name, _text(block)) for block in inside], beside=beside))
+    written(out, render(Record.read(run), [(block.name, _text(block)) for block in inside], beside=beside))
     _clear(folder, keep={path.name for path in data})
     return Built(out, tuple(data), sum(group.n for group in groups), time.monotonic() - started)
 
@@ -89,19 +89,28 @@ def render(record: Record, inside: Iterable[tuple[str, str]] = (), *, beside: st
 
     A `live` page has neither: it fetches `data/NAME.json` from where it came from, and has a served page's sections.
     """
-    scripts = [_script(name) for name in (*SCRIPTS, *(SERVED_SCRIPTS if live else ()))]
+    figures = figures_of(record)
+    scripts = (*SCRIPTS, *(SERVED_SCRIPTS if live else ()))
     sheets = ("page.css", "browse.css", *(("served.css",) if live else ()))
-    style = "\n".join([STYLE, *(_asset(name) for name in sheets)])
-    return _template("page.html.j2").render(
-        figures=figures_of(record),
-        record=record,
-        blocks=inside,
-        beside=beside,
-        live=live,
-        scripts=scripts,
-        style=style,
-        policy=policy(scripts, style, live),
-    )
+    told = {"figures": figures, "record": record, "blocks": inside}
+    return framed("page.html.j2", record.name, figures.title, told, scripts, sheets, beside=beside, live=live)
+
+
+def framed(
+    template: str,
+    name: str,
+    title: str,
+    told: Mapping[str, Any],
+    scripts: Sequence[str] = (),
+    sheets: Sequence[str] = ("page.css",),
+    *,
+    beside: str = "",
+    live: bool = False,
+) -> str:
+    """Return a page by its template, with `told`, its scripts and its style."""
+    run, style = [_script(one) for one in scripts], "\n".join([STYLE, *(_asset(sheet) for sheet in sheets)])
+    around = {"name": name, "title": title, "beside": beside, "live": live, "scripts": run, "style": style}
+    return _template(template).render(**told, **around, policy=policy(run, style, live))
 
 
 def policy(scripts: Sequence[str], style: str, live: bool = False) -> str:
@@ -112,7 +121,7 @@ def policy(scripts: Sequence[str], style: str, live: bool = False) -> str:
     allowed = " ".join(_hashed(script) for script in scripts)
     rules = [
         "default-src 'none'",
-        f"script-src {allowed} 'strict-dynamic'",
+        *((f"script-src {allowed} 'strict-dynamic'",) if scripts else ()),
         f"style-src {_hashed(style)}",
         "img-src data:",
         "base-uri 'none'",
@@ -165,7 +174,8 @@ def _arrived(block: Block) -> str:
     return f'sparring.arrived("{block.name}","{_text(block)}")\n'
 
 
-def _write(path: Path, text: str) -> Path:
+def written(path: Path, text: str) -> Path:
+    """Write a text, whole or not at all, and return its path."""
     data = text.encode("utf-8", "backslashreplace")
     write_whole(path, lambda temp: _filled(temp, data))
     return path

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sparring.evals.statistics import Interval
 
-Unit = Literal["%", "points", "nats", "words"]
+Unit = Literal["%", "points", "nats", "words", "questions"]
 Metrics = Mapping[str, Interval | None]
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from sparring.files import Row, read_json, read_lines
 from sparring.report import steps
+from sparring.report.certificates import Certificates
 from sparring.report.parts import Unit
 from sparring.report.steps import Topology
 from sparring.report.terminal import REPORTS
@@ -35,7 +36,7 @@ class Metric:
     """As in summary.json."""
     label: str
     unit: Unit
-    """%: a share in [0, 1]. points: a difference of two such. nats, words: as they are."""
+    """%: a share in [0, 1]. points: a difference of two such. nats, words, questions: as they are."""
     rounds: tuple[Mapping[str, Any] | None, ...]
     """Of m_0, m_1, ...: value, low, high (95 %; None: not known) and n; None where it was not measured."""
 
@@ -121,6 +122,8 @@ class Record:
     """In the order of the report; empty while it goes on."""
     rounds: Sequence[Mapping[str, Any]]
     """As in summary.json; empty while it goes on."""
+    certificates: Certificates
+    """Of its judge, also while it goes on."""
     stages: tuple[Stage, ...]
     """In the order in which they were made."""
     failures: tuple[Failed, ...]
@@ -153,6 +156,7 @@ class Record:
             verdict=(summary or {}).get("verdict"),
             metrics=_metrics(recipe, rounds),
             rounds=rounds,
+            certificates=Certificates.read(run, summary),
             stages=_stages(run),
             failures=_failures(run),
             bill=_bill(run, summary),

@@ -24,7 +24,7 @@ ROWS: tuple[tuple[str, str, Unit], ...] = (
     ("facts_invented", "needed facts invented", "%"),
     ("answers_valid", "answers that are answers", "%"),
     ("distinct_questions", "questions, share of different ones", "%"),
-    ("questions_a_turn", "questions in a turn", "words"),
+    ("questions_a_turn", "questions in a turn", "questions"),
     ("answer_words", "words in an answer", "words"),
     ("forgotten", "pairs served worse than by m_0", "%"),
     ("contaminated", "test tasks learned from", "%"),

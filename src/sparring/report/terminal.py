@@ -17,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from sparring.engines.human import sharing
 from sparring.evals.statistics import Interval
 from sparring.report import spar, star_gate, tripost
+from sparring.report.certificates import Certificates
 from sparring.report.paid import Billed, Paid
 from sparring.report.parts import Report
+from sparring.runs import Run
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
@@ -101,13 +103,15 @@ class _Drawn:
 
 
 def show_summary(console: Console, summary: Mapping[str, Any], out: Path) -> None:
-    """Print the verdict, the table of rounds, and one held-out item before and after."""
+    """Print the table of rounds, a held-out item before and after, what judges and calls came to, and the verdict."""
     report, rounds = REPORTS[summary["recipe"]], summary["rounds"]
     console.print(report.table(rounds))
     for panel in report.example(out, len(rounds) - 1):
         console.print(panel)
     for line in verdicts(rounds):
         console.print(escape(line))
+    for line in Certificates.read(Run(out), summary).lines():
+        console.print(line)
     for line in bill(summary):
         console.print(line)
     console.print(f"[bold]{escape(summary['verdict'])}[/]\n{escape(str(out))}/ holds {report.holds}.")
