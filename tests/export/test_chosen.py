@@ -125,6 +125,11 @@ def test_after_a_roll_back_the_best_round_is_meant_where_nobody_says_which(made:
     assert (choose(run).round, choose(run, "refiner").round, choose(run, round=2).round) == (1, 1, 2)
 
 
+def test_a_refiner_whose_certificate_failed_is_not_what_is_meant(made: Made) -> None:
+    run = rolled_back(made("spar"), 2, by="certificate")
+    assert (choose(run).round, choose(run, "refiner").round) == (2, 1)
+
+
 def test_a_best_round_that_trained_nothing_is_that_before_it(made: Made) -> None:
     run = rolled_back(made("spar", rounds=3), 2, rounds=3)
     shutil.rmtree(run.path / "round-2/actor")

@@ -59,7 +59,7 @@ def export_run(
         rounds = read_json(summary)["rounds"] if summary.is_file() else []
         better = best_round(rounds, chosen.recipe, chosen.model, chosen.round)
         told |= {"better_round": better[0] if better else None, "measured": bool(rounds)}
-        back = rolled_back_to(run) if round is None else None
+        back = rolled_back_to(run, chosen.model) if round is None else None
         told |= {"rolled_back_to": back}
     told |= {"out": str(made), "url": push(made, repo, private=private) if repo else None}
     say(told, as_json)

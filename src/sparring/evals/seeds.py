@@ -184,6 +184,8 @@ def _verdict(recipe: str, rounds: Sequence[Row], runs: Sequence[Seeded]) -> str:
     names, without = HEADLINES[recipe]
     found = [rounds[-1]["metrics"].get(name) for name in names]
     t, n = len(rounds) - 1, len(runs)
+    if not t:
+        return f"over {n} seeds nothing was learned in all of them; each seed's verdict says why"
     if not all(one and one["low"] is not None for one in found):
         return f"over {n} seeds round {t} could not be judged"
     lows, highs = [one["low"] for one in found], [one["high"] for one in found]

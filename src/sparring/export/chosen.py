@@ -79,7 +79,7 @@ def choose(run: Run, model: Model = "policy", round: int | None = None, form: Fo
     model = "actor" if model == "policy" and "actor" in known else model
     if model not in known:
         raise SettingsError(f"model = {model!r}: {recipe} trains {' and '.join(known)}")
-    made, best = checkpoints(run, model), rolled_back_to(run)
+    made, best = checkpoints(run, model), rolled_back_to(run, model)
     if round is None and best is not None and not any(at <= best for at in made):
         last = f"; --round {max(made)} is the last that was trained" if made else ""
         raise RunError(
@@ -100,12 +100,16 @@ def choose(run: Run, model: Model = "policy", round: int | None = None, form: Fo
     return chosen
 
 
-def rolled_back_to(run: Run) -> int | None:
-    """Return the best round of a run that rolled back, or that its judge's certificate stopped; None of any other."""
+def rolled_back_to(run: Run, model: Model = "policy") -> int | None:
+    """Return the best round of a run that rolled back, or that its judge's certificate stopped; None of any other.
+
+    The refiner whose certificate stopped it is never the best.
+    """
     path = run.path / "summary.json"
     summary = read_json(path) if path.is_file() else {}
     if stopped := summary.get("stopped"):
-        return int(stopped["best"])
+        best, failed = int(stopped["best"]), int(stopped["round"])
+        return min(best, max(0, failed - 1)) if model == "refiner" else best
     rounds: list[Mapping[str, Any]] = summary.get("rounds") or []
     return int(rounds[-1]["best"]) if any(one.get("rolled_back") for one in rounds) else None
 
