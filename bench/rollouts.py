@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from bench.alternate import compare
+from bench.table import Figure
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.errors import RolloutError
@@ -23,6 +24,21 @@ from sparring.worlds.concierge import language
 
 ROWS, SAMPLES, TURNS = 256, 10, 2
 SAMPLING = Sampling(temperature=0.9, top_p=0.9, max_tokens=24)
+
+
+FIGURES = tuple(
+    Figure(
+        f"rollouts: a stage, {how}",
+        f"{key}_per_s",
+        "tokens/s",
+        against="bare `generate` on its requests",
+        peer=f"{key}_other_per_s",
+        ratio=f"{key}_ratio",
+        asked=0.8,
+        aim=0.95,
+    )
+    for how, key in (("rows end by themselves", "rollout_tokens"), ("rows of one length", "rollout_tokens_forced"))
+)
 
 
 class Recording(HF):

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from bench.alternate import compare
+from bench.table import Figure
 from sparring.engines.hf import HF
 from sparring.types import Chat, LogProb, assistant, user
 from sparring.worlds import concierge
@@ -21,6 +22,25 @@ from sparring.worlds.concierge import language
 from tests.tiny import tiny_tokenizer
 
 Pairs = Sequence[tuple[Chat, str]]
+
+
+FIGURES = tuple(
+    figure
+    for what, key in (("32,000 words", "score_32k"), ("embedded model", "score_world"))
+    for figure in (
+        Figure(
+            f"scoring: {what}",
+            f"{key}_per_s",
+            "texts/s",
+            against="logits of whole rows",
+            peer=f"{key}_other_per_s",
+            ratio=f"{key}_ratio",
+            asked=1.5,
+            aim=2.5,
+        ),
+        Figure(f"scoring: {what}, nats a token apart", f"{key}_max_nats_apart", asked=1e-4, of="ours", at_most=True),
+    )
+)
 
 
 def random_llama(folder: Path) -> Path:
