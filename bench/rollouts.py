@@ -78,7 +78,7 @@ def stage(engine: HF, tasks: Sequence[str]) -> int:
 @torch.inference_mode()
 def bare(engine: HF, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> int:
     """Generate; return the tokens produced up to each row's end."""
-    ends = torch.tensor(sorted(engine.ends), dtype=torch.long)
+    ends = torch.tensor(sorted(engine.ends), dtype=torch.long, device=engine.device)
     tokens = 0
     for ids, mask in batches:
         out = engine.model.generate(
@@ -103,7 +103,7 @@ def padded(engine: HF, requests: Sequence[Request]) -> list[tuple[torch.Tensor, 
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
     for start in range(0, len(prompts), ROWS):
         batch = tokenizer.pad({"input_ids": prompts[start : start + ROWS]}, return_tensors="pt")
-        batches.append((batch["input_ids"], batch["attention_mask"]))
+        batches.append((batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device)))
     return batches
 
 

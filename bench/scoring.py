@@ -73,7 +73,7 @@ def full_logits(engine: HF, pairs: Pairs) -> list[float]:
     totals = [0.0] * len(ids)
     for start in range(0, len(order), engine.rows):
         batch = order[start : start + engine.rows]
-        rows = [torch.tensor([*ids[at][0], *ids[at][1]]) for at in batch]
+        rows = [torch.tensor([*ids[at][0], *ids[at][1]], device=engine.device) for at in batch]
         whole = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=engine.pad)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         log_probs = engine.model(input_ids=whole, attention_mask=mask, use_cache=False).logits.log_softmax(dim=-1)

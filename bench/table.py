@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Results = Mapping[str, float | str]
@@ -74,13 +75,23 @@ def unmeasured(figures: Sequence[Figure], why: str) -> dict[str, float | str]:
 
 
 def table(figures: Sequence[Figure], results: Results) -> Iterator[str]:
-    """Yield the lines of the table, in Markdown."""
-    rows = [HEAD, *(figure.cells(results) for figure in figures)]
+    """Yield the lines of the table, in Markdown. What could not be measured for one reason is one line."""
+    rows = [HEAD]
+    for why, group in groupby(figures, key=lambda figure: _reason(figure, results) or figure):
+        first, *rest = group
+        cells = first.cells(results)
+        more = f" and {len(rest)} more" if rest and isinstance(why, str) else ""
+        rows.append((first.what + more, *cells[1:]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for at, row in enumerate(rows):
         yield f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
         if at == 0:
             yield f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+
+
+def _reason(figure: Figure, results: Results) -> str:
+    found = results.get(figure.ours)
+    return found if isinstance(found, str) else ""
 
 
 def shown(value: float, unit: str = "") -> str:
