@@ -56,7 +56,7 @@ format: install ## Format and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: install vllm ## Measure engines, scorer, driver, ledger, servers, reports and start-up
+bench: install vllm ## Measure everything beside its peers or limits; prints the table of RESULTS.md
 	$(BIN)/python -m bench $(ARGS)
 
 docs: install ## Build the documentation into docs/_build

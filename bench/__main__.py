@@ -1,6 +1,9 @@
-"""Run the benchmarks, print what they came to, and add a line to bench/results.jsonl.
+"""Run the benchmarks, print what they came to as one table, and add a line to bench/results.jsonl.
 
 python -m bench [--quick] [rollouts | scoring | driver | startup ...]
+
+The table is Markdown, for RESULTS.md. Each benchmark says its own rows (`FIGURES`), measures them and whatever they
+stand beside (`measure`), or says why it cannot here.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.table import Figure, table
+
 BENCHMARKS = (
     "startup",
     "driver",
+    "size",
     "rollouts",
     "scoring",
     "ledger",
@@ -27,6 +33,7 @@ BENCHMARKS = (
     "verifiers",
     "report",
     "training",
+    "device",
     "vllm",
 )
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -56,16 +63,35 @@ def main() -> None:
     if unknown := set(args.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there is {', '.join(BENCHMARKS)}")
     line = machine() | {"quick": args.quick}
-    results: dict[str, float] = {}
-    for name in args.names or BENCHMARKS:
-        measured = importlib.import_module(f"bench.{name}").measure(args.quick)
-        for key, value in measured.items():
-            print(f"{key:32} {value:14,.6g}", flush=True)
-        results |= measured
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line | {"results": results}) + "\n")
+    results: dict[str, float | str] = {}
+    figures: list[Figure] = []
+    took: dict[str, float] = {}
+    try:
+        for name in args.names or BENCHMARKS:
+            benchmark, start = importlib.import_module(f"bench.{name}"), time.perf_counter()
+            measured = benchmark.measure(args.quick)
+            took[name] = time.perf_counter() - start
+            print(f"\n{name}, {took[name]:.0f} s", flush=True)
+            for key, value in measured.items():
+                print(f"{key:40} {value if isinstance(value, str) else f'{value:14,.6g}'}", flush=True)
+            results |= measured
+            figures += benchmark.FIGURES
+    finally:  # what was measured is told and kept, even if the next one breaks
+        print(f"\n{describe(line)}\n")
+        for row in table(figures, results):
+            print(row)
+        print(f"\n{sum(took.values()):.0f} s: {', '.join(f'{name} {seconds:.0f}' for name, seconds in took.items())}")
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line | {"seconds": took, "results": results}) + "\n")
+
+
+def describe(line: dict[str, object]) -> str:
+    """Return what numbers were measured on, in a sentence."""
+    quick = "QUICK, so no figures to quote: " if line["quick"] else ""
+    return f"{quick}commit {line['commit']}, {line['date']}, {line['cpus']} cores, load {line['load']:.2g} at first"
 
 
 if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     main()

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def peak(work: Callable[[], T]) -> tuple[T, float]:
+    """Return what `work` returns, and the GB that stood on the accelerator at most meanwhile; 0 without one."""
+    import torch
+
+    if not torch.accelerator.is_available():
+        return work(), 0.0
+    gc.collect()
+    torch.accelerator.empty_cache()
+    torch.accelerator.reset_peak_memory_stats()
+    return work(), torch.accelerator.max_memory_allocated() / 1e9
 
 
 def rate(work: Callable[[], int]) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from bench.alternate import compare
+from bench.table import Figure
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.errors import RolloutError
@@ -23,6 +24,21 @@ from sparring.worlds.concierge import language
 
 ROWS, SAMPLES, TURNS = 256, 10, 2
 SAMPLING = Sampling(temperature=0.9, top_p=0.9, max_tokens=24)
+
+
+FIGURES = tuple(
+    Figure(
+        f"rollouts: a stage, {how}",
+        f"{key}_per_s",
+        "tokens/s",
+        against="bare `generate` on its requests",
+        peer=f"{key}_other_per_s",
+        ratio=f"{key}_ratio",
+        asked=0.8,
+        aim=0.95,
+    )
+    for how, key in (("rows end by themselves", "rollout_tokens"), ("rows of one length", "rollout_tokens_forced"))
+)
 
 
 class Recording(HF):
@@ -62,7 +78,7 @@ def stage(engine: HF, tasks: Sequence[str]) -> int:
 @torch.inference_mode()
 def bare(engine: HF, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> int:
     """Generate; return the tokens produced up to each row's end."""
-    ends = torch.tensor(sorted(engine.ends), dtype=torch.long)
+    ends = torch.tensor(sorted(engine.ends), dtype=torch.long, device=engine.device)
     tokens = 0
     for ids, mask in batches:
         out = engine.model.generate(
@@ -87,7 +103,7 @@ def padded(engine: HF, requests: Sequence[Request]) -> list[tuple[torch.Tensor, 
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
     for start in range(0, len(prompts), ROWS):
         batch = tokenizer.pad({"input_ids": prompts[start : start + ROWS]}, return_tensors="pt")
-        batches.append((batch["input_ids"], batch["attention_mask"]))
+        batches.append((batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device)))
     return batches
 
 

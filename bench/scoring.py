@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from bench.alternate import compare
+from bench.table import Figure
 from sparring.engines.hf import HF
 from sparring.types import Chat, LogProb, assistant, user
 from sparring.worlds import concierge
@@ -21,6 +22,25 @@ from sparring.worlds.concierge import language
 from tests.tiny import tiny_tokenizer
 
 Pairs = Sequence[tuple[Chat, str]]
+
+
+FIGURES = tuple(
+    figure
+    for what, key in (("32,000 words", "score_32k"), ("embedded model", "score_world"))
+    for figure in (
+        Figure(
+            f"scoring: {what}",
+            f"{key}_per_s",
+            "texts/s",
+            against="logits of whole rows",
+            peer=f"{key}_other_per_s",
+            ratio=f"{key}_ratio",
+            asked=1.5,
+            aim=2.5,
+        ),
+        Figure(f"scoring: {what}, nats a token apart", f"{key}_max_nats_apart", asked=1e-4, of="ours", at_most=True),
+    )
+)
 
 
 def random_llama(folder: Path) -> Path:
@@ -53,7 +73,7 @@ def full_logits(engine: HF, pairs: Pairs) -> list[float]:
     totals = [0.0] * len(ids)
     for start in range(0, len(order), engine.rows):
         batch = order[start : start + engine.rows]
-        rows = [torch.tensor([*ids[at][0], *ids[at][1]]) for at in batch]
+        rows = [torch.tensor([*ids[at][0], *ids[at][1]], device=engine.device) for at in batch]
         whole = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=engine.pad)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         log_probs = engine.model(input_ids=whole, attention_mask=mask, use_cache=False).logits.log_softmax(dim=-1)

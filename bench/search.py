@@ -31,6 +31,7 @@ from typing import Any
 from bench.pool import Job, Worker, grow_all
 from bench.search_figures import EARLY, OURS, POOL, WAYS, Took, medians, pairs_of, ratios, table
 from bench.servers import server as stub_server
+from bench.table import Figure
 from sparring.engines.http import HTTP, Turn
 from sparring.flow import Flow, Role, run
 from sparring.rollouts.pairs import Attempt, attempt, failed, judged
@@ -41,6 +42,19 @@ from sparring.worlds import instructions
 from sparring.worlds.instructions.suite import suite
 
 WORKERS = 32
+FIGURES = (
+    Figure(
+        "tree search: replies take 100 ms",
+        "search_trees_per_s",
+        "trees/s",
+        against=f"pool of {WORKERS}, one request at a time each",
+        peer="search_pool_trees_per_s",
+        ratio="search_ratio",
+        asked=5,
+        aim=10,
+    ),
+    Figure("tree search: share of the trees that are the pool's own", "search_same_trees", asked=1, of="ours"),
+)
 ANSWERING = Sampling(temperature=0.9, top_p=0.9, max_tokens=64)
 SAMPLING = Sampling(temperature=0.7, max_tokens=64)
 """Of judge and refiner."""
@@ -215,14 +229,15 @@ def main() -> None:
 
 def measure(quick: bool) -> dict[str, float]:
     """The latency-bound case alone, small."""
+    trees = 64 if quick else 256
     with stubbed(0.1, 4096) as place:
-        found = repeats(place, made_up(64 if quick else 256), (OURS, POOL), 1 if quick else 3, lambda _: None)
+        found = repeats(place, made_up(trees), (OURS, POOL), 1 if quick else 3, lambda _: None)
     figures, ratio = medians(found), ratios(found, OURS, POOL)
     return {
-        "search_stub_seconds": figures[OURS]["seconds"],
-        "search_stub_pool_seconds": figures[POOL]["seconds"],
-        "search_stub_ratio": ratio["seconds"],
-        "search_stub_same_trees": ratio["same_trees"],
+        "search_trees_per_s": trees / figures[OURS]["seconds"],
+        "search_pool_trees_per_s": trees / figures[POOL]["seconds"],
+        "search_ratio": ratio["seconds"],
+        "search_same_trees": ratio["same_trees"],
     }
 
 

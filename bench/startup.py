@@ -8,12 +8,28 @@ import sys
 from pathlib import Path
 
 from bench.alternate import seconds
+from bench.table import Figure
 
 COMMANDS = {
     "help": [str(Path(sys.executable).with_name("sparring")), "--help"],
     "help_python": [sys.executable, "-c", "pass"],
     "help_typer": [sys.executable, "-c", "import typer"],
 }
+
+FIGURES = (
+    Figure(
+        "`sparring --help`",
+        "help_seconds",
+        "s",
+        against="`import typer`",
+        peer="help_typer_seconds",
+        asked=0.3,
+        aim=0.15,
+        of="ours",
+        at_most=True,
+    ),
+    Figure("`sparring --help`", "help_seconds", "s", against="a bare interpreter", peer="help_python_seconds"),
+)
 
 
 def measure(quick: bool) -> dict[str, float]:

@@ -14,24 +14,24 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import secrets
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
-from trl.trainer.dpo_config import DPOConfig
-from trl.trainer.dpo_trainer import DPOTrainer
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
-from bench.alternate import seconds
+from bench.alternate import peak, seconds
+from bench.table import Figure
 from sparring.training.dpo import Anchored, PairTrainer
 from sparring.training.rows import EncodedPair, Row
 from sparring.training.settings import DPOSettings, SFTSettings
@@ -44,6 +44,36 @@ MEDIAN, SPREAD, LONGEST = 60, 0.8, 512
 BATCH, AT_ONCE, FULL = 32, 8, 64
 """Rows a step, rows at once on both sides, and tokens of a row where there is no padding to be had."""
 RATE = 1e-4
+NAMES = {"trl": "TRL", "trl_stored": "TRL, reference stored", "limit": "limit: forward and backward of full rows"}
+"""What ours stands beside."""
+LIBRARIES = ("trl", "datasets")
+"""What the peers need. A machine may lack them, and measures the rest."""
+
+
+def figures(what: str, key: str) -> list[Figure]:
+    """Return the rows of one model's SFT and DPO."""
+    asked = {"sft": (1.5, 2.5), "dpo": (1.3, 1.6)}
+    return [
+        Figure(
+            f"{kind.upper()}: {what}",
+            f"{key}_{kind}_tokens_per_s",
+            "tokens/s",
+            against=NAMES[peer],
+            peer=f"{key}_{kind}_{peer}_tokens_per_s",
+            ratio=f"{key}_{kind}_{ratio}",
+            asked=asked[kind][0] if peer == "trl" else None,
+            aim=asked[kind][1] if peer == "trl" else None,
+        )
+        for kind, others in (("sft", ("trl", "limit")), ("dpo", ("trl", "trl_stored", "limit")))
+        for peer, ratio in ((peer, "of_limit" if peer == "limit" else _ratio(peer)) for peer in others)
+    ]
+
+
+def _ratio(peer: str) -> str:
+    return f"{peer.removeprefix('trl')}_ratio".removeprefix("_")
+
+
+FIGURES = figures("random Llama, 5M", "train") + figures("embedded model, 0.35M", "train_world")
 
 
 @dataclass(frozen=True)
@@ -56,6 +86,8 @@ class Stand:
     pairs: Sequence[EncodedPair]
     steps: int
     folder: Path
+    bf16: bool = False
+    """Autocast, on both sides."""
 
     @property
     def theirs(self) -> dict[str, Any]:
@@ -68,8 +100,8 @@ class Stand:
             "learning_rate": RATE,
             "lr_scheduler_type": "constant",
             "seed": 0,
-            "use_cpu": True,
-            "bf16": False,
+            "use_cpu": not torch.accelerator.is_available(),
+            "bf16": self.bf16,
             "gradient_checkpointing": False,
             "logging_steps": 1,
             "save_strategy": "no",
@@ -79,26 +111,27 @@ class Stand:
         }
 
 
-def random_llama() -> tuple[Any, Any]:
-    """Return a Llama of random weights and its tokenizer."""
+SMALL = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4}
+"""5M parameters, with 4,096 tokens."""
+
+
+def random_llama(words: int = 4_096, longest: int = LONGEST, **shape: Any) -> tuple[Any, Any]:
+    """Return a Llama of random weights that knows so many tokens, and its tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer: Any = tiny_tokenizer(f"w{n}" for n in range(4_000))
+    tokenizer: Any = tiny_tokenizer(f"w{n}" for n in range(words - 96))
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=4096,
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=LONGEST,
+        **(shape or SMALL),
+        vocab_size=words,
+        max_position_embeddings=longest,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config), tokenizer
 
 
-def stand(model: Any, tokenizer: Any, steps: int, folder: Path) -> Stand:
+def stand(model: Any, tokenizer: Any, steps: int, folder: Path, bf16: bool = False) -> Stand:
     draw = random.Random(0)
     most = min(LONGEST, model.config.max_position_embeddings)
 
@@ -117,16 +150,22 @@ def stand(model: Any, tokenizer: Any, steps: int, folder: Path) -> Stand:
 
     rows = [row(length()) for _ in range(steps * BATCH)]
     pairs = [pair(length(), length()) for _ in range(steps * BATCH)]
-    return Stand(model, tokenizer, rows, pairs, steps, folder)
+    return Stand(model, tokenizer, rows, pairs, steps, folder, bf16)
 
 
 def our_sft(at: Stand) -> Trainer:
-    settings = SFTSettings(RATE, batch_size=BATCH, rows_per_device=AT_ONCE, warmup_share=0, schedule="constant")
+    settings = SFTSettings(
+        RATE, batch_size=BATCH, rows_per_device=AT_ONCE, warmup_share=0, schedule="constant", bf16=at.bf16
+    )
     args = arguments(TrainingArguments, at.folder, 0, settings, at.steps, False)
     return WeightedTrainer(settings, at.rows, [], model=deepcopy(at.model), args=args)
 
 
 def their_sft(at: Stand) -> Trainer:
+    from datasets import Dataset
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
     labels = [[i if w else -100 for i, w in zip(row.ids, row.weights, strict=True)] for row in at.rows]
     data = Dataset.from_dict({"input_ids": [row.ids for row in at.rows], "labels": labels})
     args = SFTConfig(**at.theirs)
@@ -135,72 +174,131 @@ def their_sft(at: Stand) -> Trainer:
 
 def our_dpo(at: Stand) -> Trainer:
     settings = DPOSettings(
-        RATE, batch_size=BATCH, rows_per_device=AT_ONCE, warmup_share=0, schedule="constant", sft_weight=0
+        RATE,
+        batch_size=BATCH,
+        rows_per_device=AT_ONCE,
+        warmup_share=0,
+        schedule="constant",
+        sft_weight=0,
+        bf16=at.bf16,
     )
     args = arguments(TrainingArguments, at.folder, 0, settings, at.steps, False)
     return PairTrainer(settings, [Anchored(pair) for pair in at.pairs], [], model=deepcopy(at.model), args=args)
 
 
-def their_dpo(at: Stand) -> Trainer:
+def their_dpo(at: Stand, stored: bool = False) -> Trainer:
+    from datasets import Dataset
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+
     class Ready(DPOTrainer):
-        """Token ids are what they are."""
+        """Token ids are what they are. What asks the reference beforehand is timed."""
+
+        asking = 0.0
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
+        def _precompute_ref_logps(self, dataset: Any, *rest: Any, **more: Any) -> Any:
+            start = time.perf_counter()
+            found = super()._precompute_ref_logps(dataset, *rest, **more)
+            self.asking += time.perf_counter() - start
+            return found
+
     data = Dataset.from_list(
         [{"prompt_ids": one.prompt, "chosen_ids": one.chosen, "rejected_ids": one.rejected} for one in at.pairs]
     )
-    args, tokenizer = DPOConfig(**at.theirs), deepcopy(at.tokenizer)
-    model, reference = deepcopy(at.model), deepcopy(at.model)  # TRL would open the reference by its name
+    data._fingerprint = secrets.token_hex(8)  # else TRL would find what it stored for an earlier training
+    args, tokenizer = DPOConfig(**at.theirs, precompute_ref_log_probs=stored), deepcopy(at.tokenizer)
+    model = deepcopy(at.model)
+    reference = None if stored else deepcopy(at.model)  # TRL would open it by its name
     return Ready(model=model, ref_model=reference, args=args, train_dataset=data, processing_class=tokenizer)
 
 
 def limit(at: Stand, tokens: int, learned: int) -> None:
     """Forward and backward of so many tokens in full rows, as many at once as both trainers may have."""
-    model, batch = deepcopy(at.model).train(), AT_ONCE * LONGEST // FULL
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    model, batch = deepcopy(at.model).to(device).train(), AT_ONCE * LONGEST // FULL
     for start in range(0, tokens // FULL, batch):
         rows = min(batch, tokens // FULL - start)
-        ids = torch.randint(20, at.model.config.vocab_size, (rows, FULL))
+        ids = torch.randint(20, at.model.config.vocab_size, (rows, FULL), device=device)
         kept = math.ceil(FULL * learned / tokens)
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, -kept:].flatten()).backward()
+        with torch.autocast(device.type, torch.bfloat16, at.bf16):
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, -kept:].flatten())
+        loss.backward()
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
 
 
-def against(name: str, at: Stand, makers: Sequence[Callable[[Stand], Trainer]], tokens: int, learned: int, times: int):
-    """Return tokens a second of ours, TRL's and the limit, the ratio to TRL, and how far the losses are apart."""
-    spent: list[tuple[float, float, float]] = []
+Maker = Callable[[Stand], Trainer]
+
+
+def trained(make: Maker, at: Stand) -> tuple[float, list[float]]:
+    """Train; return the seconds it took, and the loss of each step."""
+    trainer = make(at)
+    took = seconds(trainer.train) + getattr(trainer, "asking", 0.0)
+    return took, [line["loss"] for line in trainer.state.log_history if "loss" in line]
+
+
+def against(
+    name: str, at: Stand, ours: Maker, peers: Mapping[str, Maker], tokens: int, learned: int, times: int
+) -> dict[str, float | str]:
+    """Return tokens a second of ours, the peers and the limit, the ratios to them, and how far losses are apart.
+
+    Where there is an accelerator, the most that each had there, too, in GB.
+    """
+    spent: dict[str, list[float]] = defaultdict(list)
+    held: dict[str, float] = {}
     apart = 0.0
+    absent = next((f"{library} is not installed" for library in LIBRARIES if find_spec(library) is None), "")
+    makers = {"ours": ours} | ({} if absent else dict(peers))
     for _ in range(times + 1):
-        both = [make(at) for make in makers]
-        took = [seconds(trainer.train) for trainer in both]
-        spent.append((took[0], took[1], seconds(partial(limit, at, tokens, learned))))
-        curves = [[line["loss"] for line in trainer.state.log_history if "loss" in line] for trainer in both]
-        assert len(curves[0]) == len(curves[1]) == at.steps
-        apart = max([apart, *(abs(a - b) / abs(b) for a, b in zip(*curves, strict=True))])
-    del spent[0]  # a warm-up of each
-    return {
-        f"{name}_tokens_per_s": statistics.median(tokens / ours for ours, _, _ in spent),
-        f"{name}_trl_tokens_per_s": statistics.median(tokens / trl for _, trl, _ in spent),
-        f"{name}_limit_tokens_per_s": statistics.median(tokens / least for _, _, least in spent),
-        f"{name}_ratio": statistics.median(trl / ours for ours, trl, _ in spent),
-        f"{name}_of_limit": statistics.median(least / ours for ours, _, least in spent),
-        f"{name}_loss_apart": apart,
-    }
+        curves: list[list[float]] = []
+        for side, make in makers.items():
+            (took, curve), held[side] = peak(partial(trained, make, at))
+            spent[side].append(took)
+            curves.append(curve)
+        spent["limit"].append(seconds(partial(limit, at, tokens, learned)))
+        for curve in curves[1:]:
+            assert len(curve) == len(curves[0]) == at.steps
+            apart = max([apart, *(abs(a - b) / abs(b) for a, b in zip(curves[0], curve, strict=True))])
+    rounds = {side: took[1:] for side, took in spent.items()}  # the first was a warm-up of each
+    found: dict[str, float | str] = {f"{name}_{peer}_tokens_per_s": absent for peer in peers}
+    for side, took in rounds.items():
+        start = name if side == "ours" else f"{name}_{side}"
+        found[f"{start}_tokens_per_s"] = statistics.median(tokens / one for one in took)
+        if held.get(side):
+            found[f"{start}_gb"] = held[side]
+        if side != "ours":
+            key = "of_limit" if side == "limit" else _ratio(side)
+            found[f"{name}_{key}"] = statistics.median(a / b for a, b in zip(took, rounds["ours"], strict=True))
+    return found | ({} if absent else {f"{name}_loss_apart": apart})
 
 
-def both(name: str, at: Stand, times: int) -> dict[str, float]:
+def both(name: str, at: Stand, times: int) -> dict[str, float | str]:
     tokens, learned = sum(row.tokens for row in at.rows), sum(w > 0 for row in at.rows for w in row.weights)
-    found = against(f"{name}_sft", at, (our_sft, their_sft), tokens, learned, times)
+    found = against(f"{name}_sft", at, our_sft, {"trl": their_sft}, tokens, learned, times)
     tokens = sum(pair.tokens for pair in at.pairs)
     learned = sum(len(pair.chosen) + len(pair.rejected) for pair in at.pairs)
-    return found | against(f"{name}_dpo", at, (our_dpo, their_dpo), tokens, learned, times)
+    peers = {"trl": their_dpo, "trl_stored": partial(their_dpo, stored=True)}
+    return found | against(f"{name}_dpo", at, our_dpo, peers, tokens, learned, times)
 
 
-def measure(quick: bool) -> dict[str, float]:
-    disable_progress_bars()
+@contextlib.contextmanager
+def quiet() -> Generator[None]:
+    """Keep trainers from printing what is printed here."""
+    if find_spec("datasets"):
+        from datasets import disable_progress_bars
+
+        disable_progress_bars()
+    with contextlib.redirect_stdout(None):
+        yield
+
+
+def measure(quick: bool) -> dict[str, float | str]:
     times = 1 if quick else 3
-    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         large = stand(*random_llama(), 1, Path(scratch))
         small = AutoModelForCausalLM.from_pretrained(concierge.MODEL, dtype=torch.float32)
         world = stand(small, AutoTokenizer.from_pretrained(concierge.MODEL), 1 if quick else 3, Path(scratch))

@@ -21,6 +21,7 @@ import torch
 
 from bench.alternate import compare
 from bench.rollouts import converse
+from bench.table import Figure, unmeasured
 from sparring.engines.base import Scorer
 from sparring.engines.hf import HF
 from sparring.engines.http import Turn
@@ -33,6 +34,29 @@ from sparring.worlds import concierge
 from sparring.worlds.concierge import language
 from tests.servable import servable
 
+FIGURES = (
+    Figure(
+        "vLLM: a stage",
+        "vllm_conversations_per_s",
+        "conversations/s",
+        against="its requests, all at once",
+        peer="vllm_conversations_other_per_s",
+        ratio="vllm_conversations_ratio",
+        asked=0.8,
+        aim=0.95,
+    ),
+    Figure(
+        "vLLM: base, nats a token from hf", "vllm_base_max_nats_apart", asked=0.02, aim=1e-3, of="ours", at_most=True
+    ),
+    Figure(
+        "vLLM: adapter, nats a token from hf",
+        "vllm_adapter_max_nats_apart",
+        asked=0.02,
+        aim=1e-3,
+        of="ours",
+        at_most=True,
+    ),
+)
 PYTHON = Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python"
 SAMPLING = Sampling(temperature=0.9, top_p=0.9, max_tokens=24)
 SAMPLES = 10
@@ -116,9 +140,9 @@ def replaying(
         yield send
 
 
-def measure(quick: bool) -> dict[str, float]:
+def measure(quick: bool) -> dict[str, Any]:
     if not PYTHON.exists():
-        raise SystemExit("there is no vLLM in .venv-vllm: run `make vllm`")
+        return unmeasured(FIGURES, "there is no vLLM in .venv-vllm; `make vllm` makes it")
     torch.set_num_threads(1)
     tasks = [row["text"] for row in language.tasks()]
     with tempfile.TemporaryDirectory() as name:

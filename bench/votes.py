@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bench.table import Figure
 from sparring.engines.base import Request
 from sparring.engines.hf import HF
 from sparring.engines.scripted import Scripted
@@ -28,6 +30,19 @@ from sparring.worlds.instructions.suite import suite
 
 JUDGING = Sampling(temperature=0.7, max_tokens=64)
 ANSWERING = Sampling(temperature=0.9, top_p=0.9, max_tokens=64)
+FIGURES = (
+    Figure(
+        "votes that stop: judgements",
+        "votes_per_s",
+        "a second",
+        against="all five votes",
+        peer="votes_all_per_s",
+        ratio="votes_seconds_ratio",
+    ),
+    Figure("votes that stop: share saved", "votes_saved", asked=0, aim=1 / 3, of="ours"),
+    Figure("votes that stop: verdicts changed", "votes_verdicts_changed", asked=0, of="ours", at_most=True),
+    Figure("votes that stop: critiques changed", "votes_critiques_changed", asked=0, of="ours", at_most=True),
+)
 Said = tuple[str, str]
 """A prompt and a response to it."""
 
@@ -80,16 +95,21 @@ def to_judge(engine: HF, n: int) -> list[Said]:
     return [*own, *((one.prompt, one.response) for one in draw(n - len(own), 0))]
 
 
-def asked(model: Path, n: int) -> dict[str, float]:
-    """Have a model judge, with all votes and with votes that stop."""
+def asked(model: Path, n: int, times: int = 1) -> dict[str, float]:
+    """Have a model judge, with all votes and with votes that stop, `times` in turn."""
     engine = HF(model, device="cpu")
     said, role = to_judge(engine, n), Role("judge", engine, JUDGING)
     panels = [Panel(role, instructions.prompt("judge"), stop_early=stops) for stops in (False, True)]
-    (whole, took), (stopped, took_less) = (everything(panel, said) for panel in panels)
+    pairs = [[everything(panel, said) for panel in panels] for _ in range(times)]
+    (whole, _), (stopped, _) = pairs[0]
+    times_of = [(every["seconds"], fewer["seconds"]) for (_, every), (_, fewer) in pairs]
     return {
         **compared(whole, stopped),
         "votes_replayed_verdicts_changed": replayed(whole)["votes_verdicts_changed"],
-        **{f"votes_{name}_ratio": took[name] / took_less[name] for name in took},
+        "votes_per_s": statistics.median(n / fewer for _, fewer in times_of),
+        "votes_all_per_s": statistics.median(n / every for every, _ in times_of),
+        "votes_seconds_ratio": statistics.median(every / fewer for every, fewer in times_of),
+        "votes_tokens_ratio": pairs[0][0][1]["tokens"] / pairs[0][1][1]["tokens"],
     }
 
 
@@ -108,7 +128,7 @@ def of_runs(folders: Sequence[Path]) -> dict[str, float]:
 
 
 def measure(quick: bool) -> dict[str, float]:
-    return asked(instructions.MODEL, 100 if quick else 400)
+    return asked(instructions.MODEL, *((100, 1) if quick else (400, 3)))
 
 
 def main() -> None:

@@ -88,7 +88,6 @@ MINE = ("policy=hf:./tiny", "tasks=train.jsonl", "test=test.jsonl", "judged=judg
         (["refiner=world:arithmetic/policy"], "refiner = 'world:arithmetic/policy' has words for tasks ="),
         (["policy=org/model"], "policy 'org/model' cannot be trained here"),
         (["refiner=http://127.0.0.1:9/v1#m"], "'http://127.0.0.1:9/v1#m' cannot be trained here"),
-        (["training.batch_size=10", "training.rows_per_device=4"], "batch_size = 10 is not a multiple of"),
         (["training.beta=0"], "training.beta = 0"),
         (["prompts=nowhere"], "prompts: no file judge.md in nowhere; the recipe reads judge, refine"),
         (["learn_form=sft"], "unknown setting 'learn_form'; did you mean 'learn_from'?"),

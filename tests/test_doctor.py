@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sparring import cli
-from sparring.doctor import Finding, Job, Plumbing, examine
+from sparring.doctor import Finding, Job, Plumbing, examine, machine
 from sparring.doctor.machine import devices_of
 from sparring.engines import guard
 from sparring.engines.awaited import Awaited
@@ -25,7 +26,7 @@ from sparring.engines.hf import HF
 from sparring.engines.weights import parameters
 from sparring.errors import EngineError, RolloutError
 from sparring.training.canary import Canary, write_canary
-from sparring.training.settings import LoRASettings, SFTSettings
+from sparring.training.settings import DPOSettings, LoRASettings, SFTSettings
 from sparring.types import Chat, Completion, LogProb, user
 from sparring.worlds import open_engine
 from tests.serving import serving
@@ -214,7 +215,6 @@ def test_an_end_of_turn_that_the_template_does_not_write_is_missed(tmp_path: Pat
     "changes, message",
     [
         ({"launcher": ("no-such-launcher", "launch")}, "training.launcher: there is no program 'no-such-launcher'"),
-        ({"launcher": (sys.executable, "--num_processes", "3")}, "batch_size = 4 is not a multiple of"),
         (
             {"settings": SFTSettings(batch_size=4, lora=LoRASettings(r=32))},
             "training.lora.r = 32 is above the server's max_lora_rank = 16",
@@ -230,6 +230,16 @@ def test_each_of_a_runs_trainings_is_looked_at_and_the_one_that_is_amiss_is_name
     jobs = {"rationale": Job(SFTSettings(batch_size=4), ("no-such-launcher",)), "training": Job(SFTSettings())}
     findings = missed(plumbing(model, jobs=jobs), "rationale", "rationale.launcher: there is no program")
     assert findings["training"].state == "ok"
+
+
+def test_what_is_told_of_a_training_is_what_it_does_and_pairs_need_no_other_library(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "find_spec", lambda name: None if name == "trl" else find_spec(name))
+    two = (sys.executable, "--num_processes", "2")
+    jobs = {"training": Job(DPOSettings(batch_size=5, rows_per_device=3, lora=LoRASettings(r=8)), two)}
+    said = "LoRA of rank 8, 5 rows a step on 2 device(s), each with room for 3 of the longest"
+    assert found(plumbing(model, jobs=jobs))["training"].found == said
 
 
 def test_a_run_that_trains_nothing_needs_no_memory_for_it(model: Path) -> None:

@@ -18,12 +18,12 @@ from tests.tiny import tiny_model
 from tests.training.conftest import examples, pairs, write_pairs, write_rows
 
 SFT = SFTSettings(
-    learning_rate=3e-3, epochs=2, batch_size=8, rows_per_device=2, validation_share=0.1, max_truncated=0, threads=1
+    learning_rate=3e-3, epochs=2, batch_size=9, rows_per_device=2, validation_share=0.1, max_truncated=0, threads=1
 )
-DPO = DPOSettings(learning_rate=3e-3, epochs=2, batch_size=8, rows_per_device=2, validation_share=0.1, threads=1)
+DPO = DPOSettings(learning_rate=3e-3, epochs=2, batch_size=9, rows_per_device=2, validation_share=0.1, threads=1)
 LORA = LoRASettings(r=4, alpha=64)
 ROWS = 31
-"""An epoch's last step has fewer rows than the others, and not as many for each process."""
+"""28 are trained on: no step has as many for each process, and the last of an epoch has one row for two."""
 # `accelerate launch --cpu` would start one process, whatever it is told. Without a GPU these two are on the CPU.
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
 LAUNCHERS = {

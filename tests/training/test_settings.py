@@ -15,7 +15,7 @@ def test_defaults_are_the_papers() -> None:
     settings = SFTSettings()
     assert (settings.learning_rate, settings.epochs, settings.batch_size, settings.schedule) == (2e-5, 1, 64, "cosine")
     assert (settings.warmup_share, settings.max_length, settings.validation_share) == (0.1, 1024, 0.05)
-    assert settings.accumulation(devices=1) == (4, 16)
+    assert settings.rows_per_device == 4
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
@@ -47,16 +47,6 @@ def test_an_impossible_value_is_refused_with_its_bound(values: dict[str, Any], s
 def test_a_nested_adapter_is_read() -> None:
     assert SFTSettings.read({"lora": {"r": 4}}).lora == LoRASettings(r=4)
     assert SFTSettings.read({"lora": None}).lora is None
-
-
-def test_accumulation_makes_up_the_batch_over_devices() -> None:
-    settings = SFTSettings(batch_size=32, rows_per_device=4)
-    assert [settings.accumulation(devices) for devices in (1, 2, 8, 16)] == [(4, 8), (4, 4), (4, 1), (2, 1)]
-
-
-def test_a_batch_that_cannot_be_made_up_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"batch_size = 30 is not a multiple of rows_per_device = 4 x 1"):
-        SFTSettings(batch_size=30, rows_per_device=4).accumulation(devices=1)
 
 
 def test_a_recipes_training_settings_are_the_jobs_by_name_default_and_choice() -> None:

@@ -160,7 +160,7 @@ def read_settings(setup: type[Setup], kind: type[S], config: Path | None, overri
     model_of(settings.policy)
     for name in setup.trainings:
         training: Training = getattr(settings, name)
-        job_settings(training).accumulation(devices=1)
+        job_settings(training)
         launched(training.launcher)  # a file that is not shipped
         reference_of(training)
         check_trackers(training.report_to)

@@ -45,7 +45,7 @@ def training(plumbing: Plumbing) -> Iterator[Finding]:
 
 def _training(name: str, job: Job, most: int | None) -> Finding:
     lora = job.settings.lora
-    for library in (*LIBRARIES, *(["peft"] if lora else []), *(["trl"] if job.settings.kind == "dpo" else [])):
+    for library in (*LIBRARIES, *(["peft"] if lora else [])):
         if find_spec(library) is None:
             raise TrainingError(f"{library} is not installed")
     if job.launcher and shutil.which(job.launcher[0]) is None:
@@ -53,9 +53,9 @@ def _training(name: str, job: Job, most: int | None) -> Finding:
     if lora and most is not None and lora.r > most:
         raise SettingsError(f"{name}.lora.r = {lora.r} is above the server's max_lora_rank = {most}")
     devices = devices_of(job.launcher)
-    rows, steps = job.settings.accumulation(devices)
     what = f"LoRA of rank {lora.r}" if lora else "every weight"
-    return Finding(name, "ok", f"{what}, {rows} rows x {steps} micro batches x {devices} device(s) a step")
+    rows = f"{job.settings.batch_size} rows a step on {devices} device(s)"
+    return Finding(name, "ok", f"{what}, {rows}, each with room for {job.settings.rows_per_device} of the longest")
 
 
 def devices_of(launcher: Sequence[str]) -> int:

@@ -109,7 +109,7 @@ class TrainingSettings:
     """Tokens to put through the model in all, in place of `epochs`, to the nearest steps. Runs whose rows differ in
     number or length can so be trained alike."""
     batch_size: int = 64
-    """Sequences an optimiser step, over all devices and micro batches. An epoch's last step may have fewer."""
+    """Sequences an optimiser step, over all devices; any number. An epoch's last step may have fewer."""
     rows_per_device: int = 4
     """Of the longest sequences there are, how many go through the model at once on one device; of shorter ones more, up
     to as many tokens with their pads. Changes memory and speed, not the result."""
@@ -163,16 +163,6 @@ class TrainingSettings:
             _known(LoRASettings, lora, "lora.")
             values = {**values, "lora": LoRASettings(**lora)}
         return cls(**values)
-
-    def accumulation(self, devices: int) -> tuple[int, int]:
-        """Return the rows a device takes at once and the micro batches an optimiser step gathers."""
-        rows = min(self.rows_per_device, max(1, self.batch_size // devices))
-        steps, rest = divmod(self.batch_size, rows * devices)
-        if rest:
-            raise SettingsError(
-                f"batch_size = {self.batch_size} is not a multiple of rows_per_device = {rows} x {devices} device(s)"
-            )
-        return rows, steps
 
 
 @dataclass(frozen=True, slots=True)

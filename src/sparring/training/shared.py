@@ -97,7 +97,6 @@ def arguments(
 ) -> A:
     """Return the Trainer's settings, of its own `kind`; `more` are those that only this kind has."""
     devices = int(os.environ.get("WORLD_SIZE", "1"))
-    settings.accumulation(devices)
     return kind(
         output_dir=str(folder),
         learning_rate=settings.learning_rate,
@@ -107,7 +106,7 @@ def arguments(
         weight_decay=settings.weight_decay,
         max_steps=steps,
         include_num_input_tokens_seen="non_padding",
-        per_device_train_batch_size=settings.batch_size // devices,  # a step: `batches` cuts it
+        per_device_train_batch_size=max(1, settings.batch_size // devices),  # as is told; `batches` cuts the steps
         bf16=settings.bf16,
         use_cpu=not torch.accelerator.is_available(),  # else bf16 is refused on a CPU
         activation_checkpointing=settings.gradient_checkpointing,
