@@ -83,6 +83,8 @@ class Loop:
         """
         last = verdicts(found, against, self.settings.roll_back)[-1]
         self.stages.tell({"event": "verdict", "round": len(found) - 1, "verdict": last.text})
+        if last.rolled_back:
+            self.engines.release()  # or the model that is left would stay beside the one that is gone back to
         return last.best if last.rolled_back else len(found) - 1
 
     def train(

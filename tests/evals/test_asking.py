@@ -373,7 +373,7 @@ def test_a_voice_that_answers_nobody_loses_every_pair_and_is_not_merely_absent(t
     m_0 = examined(tmp_path, 0, {"own": answering(BAD)}, None)
     voices = {"own": answering(MUTE), "questions_alone": answering(BAD), "answers_alone": answering(MUTE)}
     found = examined(tmp_path, 1, voices, m_0)
-    assert found.metrics["win_rate"] == Interval(0.0, 0.0, 0.0, 4, p=2 / 2**4)
+    assert found.metrics["win_rate"] == Interval(0.0, 0.0, 0.0, 4, p=2 / 2**2)  # of two tasks
     assert found.metrics["win_rate_answers_alone"] == Interval(0.0, 0.0, 0.0, 4)
     assert value(found.metrics["win_rate_questions_alone"]) == 0.5
     assert found.judge["win_rate"] == {"ties": None, "unreadable": None, "spoiled": 1.0} | UNKNOWN
@@ -390,7 +390,7 @@ def test_a_pair_in_which_m_0_itself_came_to_nothing_is_left_out_for_every_voice(
     assert m_0.metrics["win_rate_personalised"] == Interval(1.0, 1.0, 1.0, 2)
     voices = {"own": answering(GOOD), "questions_alone": answering(MUTE), "answers_alone": answering(BAD)}
     found = examined(tmp_path, 1, voices, m_0)
-    assert found.metrics["win_rate"] == Interval(1.0, 1.0, 1.0, 2, p=2 / 2**2)
+    assert found.metrics["win_rate"] == Interval(1.0, 1.0, 1.0, 2, p=1.0)  # of one task
     assert found.metrics["win_rate_questions_alone"] == Interval(0.0, 0.0, 0.0, 2)
     assert found.metrics["win_rate_answers_alone"] == Interval(0.5, 0.5, 0.5, 2)
     assert "win_rate_on_general" not in found.metrics

@@ -18,6 +18,7 @@ from sparring.evals.certificate import (
     Pair,
     certify,
     certify_comparing,
+    check_bounds,
     compare_pair,
     pairs_of,
 )
@@ -274,6 +275,26 @@ def test_a_judge_that_prefers_the_first_is_found_out_with_the_size_of_it() -> No
     bias = half.metrics["position_bias"]
     assert bias and bias.low is not None and bias.high is not None and bias.low < 0.4 < bias.high
     assert value(certify_comparing(compared(lambda a, b: "B")), "position_bias") == -1.0
+
+
+def test_an_order_that_cannot_be_read_does_not_look_like_a_lean() -> None:
+    right = [Compared(pair, ("a",), (None,) if at % 5 == 0 else ("b",)) for at, pair in enumerate(PAIRS)]
+    found = certify_comparing(right)
+    assert (value(found, "position_bias"), value(found, "accuracy"), value(found, "unreadable")) == (0.0, 1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("require", "said"),
+    [
+        ({"drift": -0.05}, "drift = -0.05: a bound is a share or a difference, from 0 to 1"),
+        ({"balanced_accuracy": 65}, "balanced_accuracy = 65"),
+        ({"agreement": -1.5}, "from -1 to 1"),
+        ({"acuracy": 0.5}, "did you mean 'accuracy'"),
+    ],
+)
+def test_a_bound_that_cannot_be_is_refused(require: dict[str, float], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        check_bounds(require)
 
 
 def test_a_judge_that_prefers_the_longer_of_two_is_found_out_with_the_size_of_it() -> None:

@@ -53,6 +53,19 @@ def test_a_metric_is_the_mean_over_seeds_with_every_seeds_value() -> None:
     assert found["rounds"][1]["metrics"]["x"] is None
 
 
+def test_an_interval_of_three_seeds_is_never_only_their_range() -> None:
+    seeds = [[1.0] * n + [0.0] * (400 - n) for n in (220, 240, 260)]  # far apart, for so many tasks
+    metric = over_seeds([seeded(at, LOW * 10, right) for at, right in enumerate(seeds)])["rounds"][1]["metrics"]
+    found = metric["accuracy_self_corrected"]
+    assert found["over"] == "tasks and seeds" and found["n"] == 400
+    assert found["high"] - found["value"] == pytest.approx(4.303 * 0.05 / 3**0.5)
+
+
+def test_a_seed_that_ended_early_is_named() -> None:
+    found = over_seeds([seeded(0, LOW, HIGH, HIGH), seeded(1, LOW, HIGH)])
+    assert found["verdict"].endswith("; seed 1 ended before round 2, and no later one is compared")
+
+
 def test_what_has_no_items_has_students_interval_over_seeds() -> None:
     metric = over_seeds([seeded(at, LOW) for at in range(3)])["rounds"][0]["metrics"]["mended"]
     assert (metric["over"], metric["n"], metric["value"]) == ("seeds", 3, pytest.approx(0.2))

@@ -72,14 +72,18 @@ def gain(value: float, p: float | None = 0.01, low: float | None = 0.0) -> Inter
         ([gain(0.2), gain(0.1, 0.03)], ("improved", 0.03)),
         ([gain(0.2), gain(0.1, 0.05)], ("did not improve", 0.05)),
         ([gain(0.2), gain(-0.2)], ("did not improve", 0.01)),
-        ([gain(-0.2), gain(-0.2)], ("got worse", 0.01)),
+        ([gain(-0.2), gain(-0.2, 0.04)], ("got worse", 0.01)),
+        ([gain(-0.2), gain(0.1, 0.4)], ("got worse", 0.01)),
+        ([gain(-0.2, 0.4), gain(-0.2)], ("did not improve", 0.4)),
         ([gain(0.2), None], ("could not be judged", None)),
         ([gain(0.2, low=None)], ("could not be judged", None)),
         ([gain(0.2, p=None)], ("could not be judged", None)),
         ([], ("could not be judged", None)),
     ],
 )
-def test_of_several_gains_all_must_be_sure(gains: list[Interval | None], expected: tuple[str, float | None]) -> None:
+def test_all_gains_must_be_sure_and_a_fall_of_the_first_is_one(
+    gains: list[Interval | None], expected: tuple[str, float | None]
+) -> None:
     assert judged(gains) == expected
 
 

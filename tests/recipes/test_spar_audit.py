@@ -12,7 +12,7 @@ from sparring.engines.base import Request
 from sparring.errors import CertificateError, SettingsError
 from sparring.evals.instructed import Exam
 from sparring.files import read_json
-from sparring.recipes.spar_settings import SPaR
+from sparring.recipes.spar_settings import Requirements, SPaR
 from sparring.tasks.instructions import Judged
 from sparring.types import Completion
 from tests.recipes.test_spar import EXAM, Stage, no_waiting_for_the_disk, round_of, stage, value
@@ -98,6 +98,16 @@ def test_what_is_required_may_be_lowered_and_the_run_goes_on(stage: Stage) -> No
     assert len(summary["rounds"]) == 2
     stages = [row["stage"] for row in stage.rows("journal.jsonl")]
     assert stages.count("round-0/audit-judgements.jsonl") == 1, "no vote is cast twice"
+
+
+def test_what_is_required_later_is_not_asked_of_rounds_that_have_begun(stage: Stage) -> None:
+    stage.run(rounds=2, exam=AUDITED, judge_require={"length_bias": 0.9})
+    (stage.folder / "summary.json").unlink()
+    record = json.loads((stage.folder / "run.json").read_text())
+    record["settings"]["judge_require"] = Requirements(agreement=0.99).model_dump()
+    (stage.folder / "run.json").write_text(json.dumps(record))
+    summary = stage.run(rounds=2, exam=AUDITED, judge_require={"agreement": 0.99}, judge_fails="stop")
+    assert len(summary["rounds"]) == 3 and "stopped" not in summary
 
 
 def test_a_judge_that_a_round_spoiled_stops_the_next(stage: Stage) -> None:

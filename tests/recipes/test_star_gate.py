@@ -321,7 +321,7 @@ def test_a_run_ends_with_a_summary_of_every_round(stage: Stage) -> None:
     assert (value(summary, 2, "conversations_held"), summary["rounds"][2]["failed"]) == (1.0, {})
     assert (value(summary, 0, "oracle_log_prob_floor"), value(summary, 0, "oracle_log_prob_ceiling")) == (-50, -10)
     assert summary["verdict"].startswith(
-        "round 2 did not improve (p = 0.125): its answers are preferred to m_0's in 100.0% of 4"  # no four could
+        "round 2 did not improve (p = 0.500): its answers are preferred to m_0's in 100.0% of 4"  # no two tasks could
     )
 
 
@@ -1042,16 +1042,36 @@ def m_1_loses(request: Request) -> str:
     return "Final Response: " + ("tie" if first == second else "B" if first else "A")
 
 
+EIGHT: Splits = {
+    **TASKS,
+    "test": [Task(f"test-{at}", f"Where to, {at}?", "specific", "test") for at in range(8)],
+}
+"""As many tasks as a verdict takes."""
+
+
 @pytest.mark.parametrize("roll_back", [True, False])
 def test_after_a_round_that_got_worse_the_best_rolls_out_where_that_is_set(tmp_path: Path, roll_back: bool) -> None:
     stage = Stage(tmp_path / "run", others={"toy:judge": m_1_loses})
-    summary = stage.run(personas=(1, 1, 4), roll_back=roll_back)
+    summary = stage.run(EIGHT, personas=(1, 1, 1), roll_back=roll_back)
     back = ", rolled back to round 0" if roll_back else ""
     assert summary["rounds"][1]["verdict"] == f"got worse (p = 0.008 against round 0){back}"
     assert summary["rounds"][2]["verdict"] == "did not improve (p = 1.000 against round 0)"
     asked = {question for row in stage.rows("round-2/conversations.jsonl") for question, _ in row["turns"]}
     assert {"m_0" in question for question in asked} == {roll_back}
     assert {start for start, _, _, _ in stage.trained} == {"hf:base"}  # as published, whoever rolls out
+    tried = [
+        {(row["situation"], row["id"].rpartition("#")[2]) for row in stage.rows(f"round-{t}/conversations.jsonl")}
+        for t in (1, 2)
+    ]
+    assert not tried[0] & tried[1], "m_0 has other conversations than those that spoiled m_1"
+    there = [{situation.split()[0] for situation, _ in those} for those in tried]
+    assert (there[0] == there[1]) == roll_back, "and of the split that it has not learned from"
+
+
+def test_ten_pairs_of_one_task_are_one_draw(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "run", others={"toy:judge": m_1_loses})
+    one: Splits = {**TASKS, "test": TASKS["test"][:1]}
+    assert stage.run(one, personas=(1, 1, 4), rounds=1)["rounds"][1]["verdict"] == "could not be judged"
 
 
 def test_questions_and_answers_are_gauged_in_every_round(stage: Stage) -> None:

@@ -785,4 +785,4 @@ def test_a_round_that_learned_a_test_question_is_warned_of_it(stage: Stage) -> N
         [*QUESTIONS[:7], replace(TEST[0], id="train-again", rationale=QUESTIONS[0].rationale)], rounds=1
     )
     assert value(summary, 1, "contaminated") == pytest.approx(1 / 6)
-    assert summary["rounds"][1]["warnings"] == ["16.7% of test prompts are in what this round learned from"]
+    assert summary["rounds"][1]["warnings"] == ["16.7% of test prompts are in what this round tried or learned from"]

@@ -28,7 +28,7 @@ from sparring.evals.certificate import (
     Compared,
     certify,
     certify_comparing,
-    check_names,
+    check_bounds,
     compare_pair,
     pairs_of,
 )
@@ -142,7 +142,7 @@ def _bounds(require: Sequence[str]) -> dict[str, float]:
             found[name.strip()] = float(bound)
         except ValueError as error:
             raise SettingsError(f"--require {one!r}: write NAME=BOUND, balanced_accuracy=0.65") from error
-    check_names(found)
+    check_bounds(found)
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from sparring.errors import DataError
+from sparring.files import read_json
 from sparring.report import seeds
 from sparring.report.page import Built, build
 from sparring.runs import Run, seed_folders
@@ -36,7 +37,8 @@ def _of_run(run: Path, out: Path | None) -> tuple[dict[str, object], str]:
 
 def _of_seeds(folder: Path, out: Path | None) -> tuple[dict[str, object], str]:
     page, folders = seeds.build(folder, out), [str(one) for one in seed_folders(folder)]
-    said = f"{page}: means over {len(folders)} seeds; their own pages, which it leads to, are in {', '.join(folders)}"
+    n = len(read_json(folder / "summary.json")["seeds"])
+    said = f"{page}: means over {n} seeds; their own pages, which it leads to, are in {', '.join(folders[:n])}"
     return {"page": str(page), "bytes": page.stat().st_size, "seeds": folders}, said
 
 

@@ -21,6 +21,7 @@ from sparring.cli.spar_sizes import done, sizes
 from sparring.engines import weights
 from sparring.engines.scripted import Scripted
 from sparring.errors import SettingsError
+from sparring.evals.gauges import plain
 from sparring.evals.instructed import Exam
 from sparring.files import Row
 from sparring.flow import Role
@@ -76,7 +77,7 @@ class SPaRSetup(Setup):
         )
         instructions = suite.draw("train", settings.needed, settings.seed)
         texts = read_texts(settings, prompts_folder(settings.prompts, PROMPTS))
-        setup = cls(settings, suite, instructions, read_exam(settings, suite), texts)
+        setup = cls(settings, suite, instructions, read_exam(settings, suite, instructions), texts)
         setup.check()
         return setup
 
@@ -103,6 +104,7 @@ class SPaRSetup(Setup):
     def free(self, out: Path) -> frozenset[str]:
         learned = self.settings.learn_from == "sft" and any(out.glob(self.trainings["training"]))
         used = {"refiner_training": learned, "training": any(out.glob("round-[1-9]*/judge"))}  # a judge's pairs
+        used |= dict.fromkeys(("judge_require", "judge_fails"), (out / "summary.json").exists())  # which says so
         return (super().free(out) | {"chosen_may_fall", "judge_require", "judge_fails"}) - {
             name for name, is_used in used.items() if is_used
         }
@@ -158,18 +160,18 @@ class SPaRSetup(Setup):
         return done(self.settings, run)
 
 
-def read_exam(settings: SPaR, suite: Suite) -> Exam:
+def read_exam(settings: SPaR, suite: Suite, instructions: Sequence[Instructed]) -> Exam:
     """Return what is asked after every round. Raises SettingsError for more than there is."""
     test = suite.draw("test", settings.test_prompts, settings.seed)
     if settings.test_groups and suite.levels is None:
         raise SettingsError(f"test_groups = {settings.test_groups}: {suite.name!r} has no nested levels; set it to 0")
     levels = suite.levels(settings.test_groups, settings.seed) if suite.levels and settings.test_groups else []
     judged = suite.judged(settings.test_judged, settings.seed) if suite.judged else []
-    return Exam(test, judged, levels, read_audit(settings, suite, [*test, *levels, *judged]))
+    return Exam(test, judged, levels, read_audit(settings, suite, [*instructions, *test, *levels, *judged]))
 
 
-def read_audit(settings: SPaR, suite: Suite, exam: Sequence[Instructed | Judged]) -> list[Judged]:
-    """Return the labelled responses by which a judge is certified, none to a prompt that an exam has.
+def read_audit(settings: SPaR, suite: Suite, others: Sequence[Instructed | Judged]) -> list[Judged]:
+    """Return the labelled responses by which a judge is certified, none to a prompt of `others`.
 
     Raises SettingsError where a certificate is required and there is nothing to tell it by.
     """
@@ -183,12 +185,12 @@ def read_audit(settings: SPaR, suite: Suite, exam: Sequence[Instructed | Judged]
         found = suite.judged(drawn, settings.seed)[settings.test_judged :]
     else:
         found = []
-    asked = {one.prompt for one in exam}
-    kept = [one for one in found if one.prompt not in asked]
+    known = {plain(one.prompt) for one in others}
+    kept = [one for one in found if plain(one.prompt) not in known]
     if len({one.label for one in kept}) < 2:
         raise SettingsError(
-            f"judge_require takes labelled responses, good and bad, to prompts that no exam has; there are {len(kept)} "
-            f"of {len(found)}: name a file of such, audit = FILE.jsonl"
+            f"judge_require takes labelled responses, good and bad, to prompts that are neither learned from nor in an "
+            f"exam; there are {len(kept)} of {len(found)}: name a file of such, audit = FILE.jsonl"
         )
     return kept
 

@@ -22,7 +22,7 @@ from sparring.files import Row, read_lines
 from sparring.flow import Flow, Role
 from sparring.rollouts.controls import ceiling, ceiling_and_heard, floor, heard, shuffled
 from sparring.rollouts.conversation import Conversation
-from sparring.rollouts.situation import Situation
+from sparring.rollouts.situation import Situation, task_of
 from sparring.runs import Run
 from sparring.signals.logprob import Told, log_probs
 from sparring.stages import Stages
@@ -105,7 +105,8 @@ class Exam:
         even = dict.fromkeys(own, 0.5)
         preferred = worth.get("own", {}) if m_0 else even
         if m_0 and (won := metrics.get("win_rate")):
-            over = paired_difference(preferred, dict.fromkeys(preferred, 0.5))
+            tasks = by_task(preferred)
+            over = paired_difference(tasks, dict.fromkeys(tasks, 0.5))
             metrics["win_rate"] = replace(won, p=over and over.p)
         metrics |= self._gauges(conversations, own, preferred, m_0)
         if self.health:
@@ -335,8 +336,21 @@ def evaluated(run: Run, rounds: int) -> list[Row]:
 
 
 def against(now: Examined, then: Examined) -> list[Interval | None]:
-    """Return by how much a model's answers are preferred more than an earlier one's, each against m_0's."""
-    return [paired_difference(now.preferred, then.preferred)]
+    """Return by how much a model's answers are preferred more than an earlier one's, each against m_0's.
+
+    Over tasks: every persona asks every task, and what suits a task suits all its pairs.
+    """
+    shared = now.preferred.keys() & then.preferred.keys()
+    tasks = [by_task({pair: one.preferred[pair] for pair in shared}) for one in (now, then)]
+    return [paired_difference(*tasks)]
+
+
+def by_task(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean over each task's pairs."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for pair, value in values.items():
+        found[task_of(pair)].append(value)
+    return {task: sum(those) / len(those) for task, those in found.items()}
 
 
 def verdict(found: Sequence[Examined]) -> str:

@@ -85,7 +85,7 @@ class Certificate:
         satisfy, and it is not enough that the interval reaches it, which no items at all would. So the sentence gives
         the interval. What could not be measured does not pass. Raises SettingsError for a name that is no metric.
         """
-        check_names(require)
+        check_bounds(require)
         return [why for name, bound in require.items() if (why := self._failing(name, bound))]
 
     def _failing(self, name: str, bound: float) -> str:
@@ -107,10 +107,13 @@ def limits(name: str, bound: float) -> tuple[float, float | None]:
     return -bound, None if name in FALLS else bound
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Raise SettingsError for a name that is no metric of a certificate."""
+def check_bounds(require: Mapping[str, float]) -> None:
+    """Raise SettingsError for a name that is no metric of a certificate, or a bound that is out of its range."""
     known = (*AT_LEAST, *AT_MOST, *FALLS)
-    for name in names:
+    for name, bound in require.items():
+        least = -1 if name == "agreement" else 0
+        if name in known and not least <= bound <= 1:
+            raise SettingsError(f"{name} = {bound:g}: a bound is a share or a difference, from {least} to 1")
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
@@ -242,9 +245,10 @@ class Compared:
 
     @property
     def lean(self) -> float | None:
-        """Share of the readable votes for the one that stood first, less the share for the second."""
-        votes = [vote for vote in (*self.good_first, *self.bad_first) if vote]
-        return sum(2 * WORTH[vote] - 1 for vote in votes) / len(votes) if votes else None
+        """Share of the votes for the one that stood first, less the share for the second; None unless both orders were
+        read, or a judge that is right would seem to lean to where the good one stands."""
+        shares = [[WORTH[vote] for vote in votes if vote] for votes in (self.good_first, self.bad_first)]
+        return sum(sum(votes) / len(votes) for votes in shares) - 1 if all(shares) else None
 
 
 def pairs_of(judged: Sequence[Judged]) -> list[Pair]:
@@ -280,14 +284,15 @@ def certify_comparing(items: Sequence[Compared], anchor: Sequence[Compared] = ()
         for one in items
         if one.value is not None and len(one.pair.good) != len(one.pair.bad)
     ]
-    votes = [vote for one in items for vote in (*one.good_first, *one.bad_first)]
     metrics: Metrics = {
         "accuracy": mean_interval(list(values.values())),
         "agreement": alpha(one.verdicts for one in items),
         "position_bias": mean_interval([one.lean for one in items if one.lean is not None]),
         "length_bias": resampled(lines, _over_shorter),
         "ties": mean_interval({one.pair.id: [float(vote == "tie") for vote in one.verdicts] for one in items}),
-        "unreadable": mean_interval([float(vote is None) for vote in votes]),
+        "unreadable": mean_interval(
+            {one.pair.id: [float(vote is None) for vote in (*one.good_first, *one.bad_first)] for one in items}
+        ),
     }
     if anchor:
         metrics["drift"] = paired_difference(values, then)

@@ -109,7 +109,7 @@ BRAKES = (
     _times("distinct_2", "answers have become alike (share of different word pairs)", least=0.5),
     _times("answer_words", "the length of answers, in words, has drifted", least=0.5, most=2.0),
     Brake("judge_over_checker", "the judge passes {value:+.1%} of answers over the checker's share", -0.1, 0.1),
-    Brake("contaminated", "{value:.1%} of test prompts are in what this round learned from", most=0.0),
+    Brake("contaminated", "{value:.1%} of test prompts are in what this round tried or learned from", most=0.0),
 )
 """Our choice, wide enough for rounds that go well: half as diverse, twice as long, a judge ten points off, no prompt of
 the test. Whether a round got worse is its verdict's to say."""
@@ -120,7 +120,7 @@ def exceeded(metrics: Mapping[str, Interval | None], m_0: Mapping[str, Interval 
     warnings: list[str] = []
     for brake in BRAKES:
         found, then = metrics.get(brake.metric), m_0.get(brake.metric)
-        if found is None or (brake.of_m_0 and then is None):
+        if found is None or (brake.of_m_0 and (then is None or not then.value)):  # nothing to compare, or with
             continue
         before = then.value if then else math.nan
         least, most = (bound * before if brake.of_m_0 else bound for bound in (brake.least, brake.most))

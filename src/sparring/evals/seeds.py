@@ -1,17 +1,17 @@
 """A recipe run with several seeds: every metric's mean over them, and how far it is known.
 
-Two things are drawn: tasks, and what a seed decides (who is tried, what is sampled, how training goes). Where the items
-of an evaluation are at hand, the interval is a two-level bootstrap: tasks are drawn, and as many seeds as there are; a
-task that several seeds have is drawn for all of them. Of other metrics there is one number a seed, and the interval is
-Student's over them. A bootstrap of few seeds understates how far seeds differ (of three, by a fifth): look at each
-seed's value too.
+Two things are drawn: tasks, and what a seed decides (who is tried, what is sampled, how training goes). Of each metric
+there is one number a seed, and the interval is Student's over them. Where the items of an evaluation are at hand, there
+is a two-level bootstrap as well: tasks are drawn, and as many seeds as there are; a task that several seeds have is
+drawn for all of them. The interval is then as wide as either: Student's knows nothing of tasks that all seeds share,
+and of three seeds a bootstrap never leaves the range of their values.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from sparring.evals.statistics import Interval
 from sparring.evals.summary import Word
 from sparring.files import Row
+from sparring.rollouts.situation import task_of
 
 DRAWS = 2_000
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -36,21 +37,24 @@ class Column:
     value: str
     task: str = "id"
     voice: str | None = None
+    of_pairs: bool = False
+    """Whether `task` holds "TASK PERSONA": a task is drawn with everybody who asks it."""
 
     def of(self, rows: Sequence[Row], t: int) -> dict[str, float]:
         """Return the values of a round by task, the mean of several of one."""
         found: dict[str, list[float]] = defaultdict(list)
         for row in rows:
             if row["round"] == t and row["item"] == self.item and row.get("voice") == self.voice and self._counts(row):
-                found[row[self.task]].append(float(row[self.value]))
+                task: str = row[self.task]
+                found[task_of(task) if self.of_pairs else task].append(float(row[self.value]))
         return {task: fmean(values) for task, values in found.items()}
 
     def _counts(self, row: Row) -> bool:
         return row[self.value] is not None and row.get("seen", True) is not None  # None: of elsewhere, in no total
 
 
-WIN = Column("verdict", "value", "situation", "own")
-LOG_PROB = Column("log_prob", "heard", "situation")
+WIN = Column("verdict", "value", "situation", "own", of_pairs=True)
+LOG_PROB = Column("log_prob", "heard", "situation", of_pairs=True)
 DIRECT, CORRECTED = Column("greedy", "direct"), Column("greedy", "self_corrected")
 STRICT, LOOSE, SAMPLED = Column("greedy", "strict"), Column("greedy", "loose"), Column("sampled", "strict")
 
@@ -119,7 +123,7 @@ def _metrics(recipe: str, runs: Sequence[Seeded], t: int) -> dict[str, Row | Non
         values = [(metrics.get(name) or {}).get("value") for metrics in every]
         known = [value for value in values if value is not None]
         tasks = _values(recipe, name, runs, t)
-        interval = two_level(tasks) if tasks else student(known)
+        interval = _wider(two_level(tasks), student(known)) if tasks else student(known)
         over = "tasks and seeds" if tasks else "seeds"
         found[name] = interval and {**interval.as_dict(), "over": over, "seeds": values}
     return found
@@ -166,6 +170,13 @@ def two_level(values: Sequence[Values], *, confidence: float = 0.95, seed: int =
     return Interval(value, min(float(low), value), max(float(high), value), len(tasks))
 
 
+def _wider(a: Interval, b: Interval | None) -> Interval:
+    """Return the first, as wide as either."""
+    if b is None or b.low is None or b.high is None or a.low is None or a.high is None:
+        return a
+    return replace(a, low=min(a.low, b.low), high=max(a.high, b.high))
+
+
 def student(values: Sequence[float]) -> Interval | None:
     """Return the mean of one value a seed, with its 95 % interval by Student's t; None where there is none."""
     n = len(values)
@@ -174,7 +185,7 @@ def student(values: Sequence[float]) -> Interval | None:
     value = fmean(values)
     if n == 1:
         return Interval(value, None, None, 1)
-    times = STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96 + 2.4 / (n - 1)
+    times = STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96 + 2.7 / (n - 1)
     wide = times * stdev(values) / sqrt(n)
     return Interval(value, value - wide, value + wide, n)
 
@@ -189,10 +200,13 @@ def _verdict(recipe: str, rounds: Sequence[Row], runs: Sequence[Seeded]) -> str:
     if not all(one and one["low"] is not None for one in found):
         return f"over {n} seeds round {t} could not be judged"
     lows, highs = [one["low"] for one in found], [one["high"] for one in found]
-    word: Word = "improved" if min(lows) > without else "got worse" if max(highs) < without else "did not improve"
+    word: Word = "improved" if min(lows) > without else "got worse" if highs[0] < without else "did not improve"
+    most = max(len(run.summary["rounds"]) for run in runs) - 1
+    early = [f"seed {run.seed}" for run in runs if len(run.summary["rounds"]) <= most]
+    ended = f"; {', '.join(early)} ended before round {most}, and no later one is compared" if early else ""
     alone = sum(run.summary["verdict"].startswith(f"round {len(run.summary['rounds']) - 1} improved") for run in runs)
     told = "; ".join(
         f"{name} {one['value']:.3f} (95 % interval over {one['over']} {one['low']:.3f} to {one['high']:.3f})"
         for name, one in zip(names, found, strict=True)
     )
-    return f"over {n} seeds round {t} {word}: {told}; by itself it improved in {alone} of {n}"
+    return f"over {n} seeds round {t} {word}: {told}; by itself it improved in {alone} of {n}{ended}"

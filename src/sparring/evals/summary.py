@@ -41,7 +41,7 @@ class Verdict:
 
     word: Word
     p: float | None
-    """The largest of the headline metrics'; None where it could not be judged."""
+    """Of the headline metrics the largest, or if it got worse the first; None where it could not be judged."""
     over: int
     """The round that it was held against."""
     best: int
@@ -61,6 +61,8 @@ def summary(recipe: str, run: Run, rounds: Sequence[Row], verdict: str, billed: 
     `billed` is what the ledger says of the calls that cost: by role, what was billed by this attempt, by earlier ones,
     and may have been billed without an answer. `calls` counts all that was asked; the difference was free.
     """
+    if rounds[-1].get("rolled_back"):
+        verdict += f"; rolled back, what the run came to is round {rounds[-1]['best']}"
     return {
         "recipe": recipe,
         "verdict": verdict,
@@ -110,15 +112,16 @@ def best(found: Sequence[E], against: Against[E]) -> int:
 def judged(gains: Gains, without: float = 0.0) -> tuple[Word, float | None]:
     """Return what gains mean, where `without` is their value if nothing had changed, and their p.
 
-    Of several all must have improved, or all got worse, so the largest p counts.
+    Of several the first is what the recipe is for. All must have improved, so the largest p counts; one that fell is
+    worse whatever the others did, so its own p counts.
     """
     known = [(gain.value - without, gain.p) for gain in gains if gain and gain.low is not None and gain.p is not None]
     if not known or len(known) < len(gains):
         return "could not be judged", None
-    p = max(p for _, p in known)
-    if p < SURE and min(value for value, _ in known) > 0:
-        return "improved", p
-    return ("got worse" if p < SURE and max(value for value, _ in known) < 0 else "did not improve"), p
+    (first, own), p = known[0], max(p for _, p in known)
+    if own < SURE and first < 0:
+        return "got worse", own
+    return ("improved" if p < SURE and min(value for value, _ in known) > 0 else "did not improve"), p
 
 
 def said(word: Word, p: float | None, against: str = "") -> str:

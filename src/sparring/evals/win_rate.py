@@ -85,7 +85,8 @@ class WinRate:
     spoiled: float | None
     """Share of the pairs without an answer of ours, counted as losses."""
     position_bias: float | None
-    """Share of readable verdicts for the answer that stood first, less the share for the second: 0 is fair."""
+    """Share of verdicts for the answer that stood first, less the share for the second, of pairs that could be read in
+    both orders: 0 is fair."""
     agreement: float | None
     """Krippendorff's alpha of the two orders, of which answer they prefer: 1 says that order never matters."""
 
@@ -101,7 +102,9 @@ def win_rate(items: Sequence[Verdicts]) -> WinRate:
     unreadable = 1 - len(readable) / len(verdicts)
     turned = {"a": "b", "b": "a", "tie": "tie", None: None}
     agreement = alpha((item.ours_first, turned[item.theirs_first]) for item in items if not item.spoiled)
-    bias = share["a"] - share["b"]
+    both = [(item.ours_first, item.theirs_first) for item in items if not item.spoiled]
+    leans = [WORTH[a] + WORTH[b] - 1 for a, b in both if a and b]
+    bias = sum(leans) / len(leans) if leans else None
     return WinRate(mean_interval(values), share["tie"], unreadable, spoiled, bias, agreement and agreement.value)
 
 

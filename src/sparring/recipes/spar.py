@@ -51,7 +51,7 @@ def improve(
     models, start = [begin(loop, shares[0], train)], 0
     found = [loop.examine(0, models[0], exam, None)]
     for t in range(loop.settings.rounds):
-        if distrust := distrusted(loop.stages, start, loop.settings):
+        if distrust := distrusted(loop.stages, t + 1, start, loop.settings):
             return found, distrust
         models.append(one_round(loop, t, models[start], shares[t + 1], train))
         found.append(loop.examine(t + 1, models[-1], exam, found[0]))

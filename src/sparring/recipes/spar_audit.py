@@ -31,13 +31,14 @@ def votes_on(stages: Stages, judge: Judge, judged: Sequence[Judged], name: str =
     return {row["id"]: Judgement.from_row(row) for row in rows}
 
 
-def certificate(stages: Stages, t: int, exam: Exam, whole: bool) -> Metrics:
+def certificate(stages: Stages, t: int, exam: Exam, of_exam: bool) -> Metrics:
     """Keep the certificate of R_t as a judge of labelled responses, beside R_0 on the same; return how far it drifted.
 
     `stages` are the run's own. The responses are the audit's. Without one they are the exam's, whose votes are there
-    already and on which nothing is decided; if these are not `whole`, because panels stop early, nothing is kept.
+    already and on which nothing is decided: `of_exam` says that they are all the votes of who judges in training. Else
+    nothing is kept.
     """
-    items, name = (exam.audit, VOTES) if exam.audit else (exam.judged if whole else [], TEST_VOTES)
+    items, name = (exam.audit, VOTES) if exam.audit else (exam.judged if of_exam else [], TEST_VOTES)
     if not items:
         return {}
     rows = [stages.within(f"round-{round}").rows(name) for round in (t, 0)]
@@ -48,12 +49,14 @@ def certificate(stages: Stages, t: int, exam: Exam, whole: bool) -> Metrics:
     return {f"judge_{name}": found.metrics[name] for name in drifted}
 
 
-def distrusted(stages: Stages, t: int, settings: SPaR) -> list[str]:
-    """Return why R_t is not the judge that the settings require; nothing where they require nothing.
+def distrusted(stages: Stages, to_come: int, t: int, settings: SPaR) -> list[str]:
+    """Return why R_t, who judges in round `to_come`, is not the judge that the settings require.
+
+    Nothing where they require nothing, or that round has begun: it was good enough then, whatever is required now.
 
     Raises CertificateError in place of that, where the settings say that a run stops then.
     """
-    require = settings.judge_require.given
+    require = {} if stages.within(f"round-{to_come}").folder.path.exists() else settings.judge_require.given
     kept = stages.within(f"round-{t}").folder.path / CERTIFICATE
     why = Certificate.from_row(read_json(kept)).passes(require) if require else []
     if why and settings.judge_fails == "stop":

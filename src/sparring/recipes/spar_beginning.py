@@ -50,7 +50,7 @@ def evolved(loop: SPaRLoop, seeds: Sequence[Instructed], exam: Exam) -> list[Ins
 
     def clean() -> list[Row]:
         # Decontaminated first: the twin of a prompt that has to go may stay.
-        tests = [one.prompt for one in (*exam.test, *exam.levels, *exam.judged)]
+        tests = [one.prompt for one in (*exam.test, *exam.levels, *exam.judged, *exam.audit)]
         fresh, known = decontaminated([Evolved.from_row(row) for row in made], tests)
         fresh, twins = without_twins(fresh)
         stages.folder.note("prompts.jsonl", dropped=Counter(failure.reason for failure in (*known, *twins)))

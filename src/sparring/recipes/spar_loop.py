@@ -270,7 +270,8 @@ class SPaRLoop(Loop):
         found = replace(found, failed=stages.reasons("test-answers.jsonl"))
         if exam.audit:
             votes_on(stages, self.judge_of(models.refiner, whole=True), exam.audit, VOTES)
-        found.metrics.update(certificate(self.stages, t, exam, whole=not self.settings.stop_early))
+        of_exam = self.settings.judge == "refiner" and not self.settings.stop_early
+        found.metrics.update(certificate(self.stages, t, exam, of_exam))
         if tried := [row["prompt"] for row in stages.rows("attempts.jsonl")] if t else []:
             # A world's prompts are made of the same few phrases: of those only the same prompt is contamination.
             n = None if self.settings.tasks.startswith("world:") else OVERLAP

@@ -151,18 +151,21 @@ def improve(loop: StarGateLoop, splits: Mapping[Split, Sequence[Situation]], tra
     policies, start = [loop.settings.policy], 0
     found = [loop.examine(0, policies[0], splits["test"], None)]
     for t in range(loop.settings.rounds):
-        policies.append(one_round(loop, t, policies[start], splits["a" if t % 2 == 0 else "b"], train))
+        policies.append(one_round(loop, t, start, policies[start], splits["a" if start % 2 == 0 else "b"], train))
         found.append(loop.examine(t + 1, policies[-1], splits["test"], found[0]))
         start = loop.went(found, against)
     return found
 
 
-def one_round(loop: StarGateLoop, t: int, policy: str, situations: Sequence[Situation], train: Trainer) -> str:
-    """Return m_(t+1), trained on what m_t (`policy`) did in these situations."""
+def one_round(
+    loop: StarGateLoop, t: int, start: int, policy: str, situations: Sequence[Situation], train: Trainer
+) -> str:
+    """Return m_(t+1), trained on what m_start (`policy`: m_t, unless the loop rolled back) did in these situations."""
     settings, stages = loop.settings, loop.stages.within(f"round-{t + 1}")
 
     # 1. Roll out: ten conversations a pair, with as many turns as the pair has in every round.
-    conversations = loop.simulate(stages, "conversations.jsonl", policy, situations, settings.samples, t)
+    indices = range((t - start) * settings.samples, (t - start + 1) * settings.samples)  # tried again: other samples
+    conversations = loop.simulate(stages, "conversations.jsonl", policy, situations, indices, start)
 
     # 2. Signal: log p_m0(oracle response | conversation), in nats. m_0 scores every round, so rounds compare.
     values = loop.worth(stages, conversations, situations)
@@ -234,7 +237,7 @@ class StarGateLoop(Loop):
         """Evaluate m_t on held-out tasks and personas: log-probs with controls, win rates in a 2 x 2 table, health."""
         stages = self.stages.within(f"round-{t}")
         name = "test-conversations.jsonl"
-        conversations = self.simulate(stages, name, policy, test, self.settings.test_samples, t, test=True)
+        conversations = self.simulate(stages, name, policy, test, range(self.settings.test_samples), t, test=True)
         voices = {"own": self.answerer(policy)}
         if m_0:
             voices |= {"questions_alone": self.answerer(self.settings.policy), "answers_alone": self.answerer(policy)}
@@ -258,7 +261,8 @@ class StarGateLoop(Loop):
             {"situation": pair, "replaced": float(row["closed_by"] == "base")}
             for pair, row in zip(pairs, rows, strict=True)
         ]
-        tasks = [row["task"]["text"] for row in self.stages.rows("situations.jsonl") if row["id"] in set(pairs)]
+        known = set(pairs)
+        tasks = [row["task"]["text"] for row in self.stages.rows("situations.jsonl") if row["id"] in known]
         return {
             "closing_answers_replaced": over_pairs(closed, "replaced"),
             "contaminated": contamination([s.task.text for s in test], tasks),
@@ -270,16 +274,16 @@ class StarGateLoop(Loop):
         name: str,
         policy: str,
         situations: Sequence[Situation],
-        samples: int,
+        indices: range,
         t: int,
         test: bool = False,
     ) -> list[Conversation]:
-        """Let the policy talk to each situation's user `samples` times."""
+        """Let the policy, which is m_t, talk to each situation's user, once an index."""
         asker, roleplayer = self.asker(policy, t), self.roleplayer(test)
         flows = [
             (f"{s.id} #{index}", converse(s, index, turns_of(self.settings, s.id), asker, roleplayer))
             for s in situations
-            for index in range(samples)
+            for index in indices
         ]
         by_id = {s.id: s for s in situations}
         return [Conversation.from_row(row, by_id) for row in stages.roll_out(name, flows, Conversation.row)]

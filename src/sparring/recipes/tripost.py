@@ -174,6 +174,11 @@ class TriPosT(Settings):
             raise ValueError(f"samples = {self.samples}: a vote takes 3 at least")
         if asked and not self.roles.teacher.engine:
             raise ValueError(f"{asked[0]} = 'teacher': name roles.teacher.engine, or leave it to the script")
+        if self.roll_back and (self.interaction == "once" or self.learn_from in ("rationales", "answers")):
+            raise ValueError(
+                f"roll_back = true: with interaction = {self.interaction!r} and learn_from = {self.learn_from!r} the "
+                "next round would learn the same rows from the same model again; leave it out"
+            )
         check_served(self.policy, self.init, training=self.training, rationale=self.rationale)
         return self
 

@@ -37,6 +37,11 @@ class Persona:
     text: str
 
 
+def task_of(pair: str) -> str:
+    """Return the task's id in a situation's."""
+    return pair.rpartition(" ")[0]  # a persona's has no space
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """One task, one persona, and the oracle's response to the two."""
