@@ -3,7 +3,8 @@
 python -m bench [--quick] [rollouts | scoring | driver | startup ...]
 
 The table is Markdown, for RESULTS.md. Each benchmark says its own rows (`FIGURES`), measures them and whatever they
-stand beside (`measure`), or says why it cannot here.
+stand beside (`measure`), or says why it cannot here. It has a process of its own: what another left in memory is time,
+too, for Python's garbage collector.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.fresh import measured_apart
 from bench.table import Figure, table
 
 BENCHMARKS = (
@@ -68,14 +70,14 @@ def main() -> None:
     took: dict[str, float] = {}
     try:
         for name in args.names or BENCHMARKS:
-            benchmark, start = importlib.import_module(f"bench.{name}"), time.perf_counter()
-            measured = benchmark.measure(args.quick)
+            start = time.perf_counter()
+            measured = measured_apart(name, args.quick)
             took[name] = time.perf_counter() - start
             print(f"\n{name}, {took[name]:.0f} s", flush=True)
             for key, value in measured.items():
                 print(f"{key:40} {value if isinstance(value, str) else f'{value:14,.6g}'}", flush=True)
             results |= measured
-            figures += benchmark.FIGURES
+            figures += importlib.import_module(f"bench.{name}").FIGURES
     finally:  # what was measured is told and kept, even if the next one breaks
         print(f"\n{describe(line)}\n")
         for row in table(figures, results):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 
@@ -27,6 +29,21 @@ def run_fresh(module: str, *arguments: object) -> dict[str, float]:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
+def measured_apart(benchmark: str, quick: bool) -> dict[str, float | str]:
+    """Return what `bench.BENCHMARK` measures in a process of its own; what it prints is passed on."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "found.json"
+        asked = [benchmark, str(found), *(["--quick"] if quick else [])]
+        subprocess.run([sys.executable, "-m", __name__, *asked], check=True)
+        return json.loads(found.read_text(encoding="utf-8"))
+
+
 def _kilobytes(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    name, out, *flags = sys.argv[1:]
+    measured = import_module(f"bench.{name}").measure("--quick" in flags)
+    Path(out).write_text(json.dumps(measured), encoding="utf-8")
