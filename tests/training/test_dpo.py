@@ -27,6 +27,7 @@ from sparring.training.dpo import REFERENCE, Anchored, collate, prefer
 from sparring.training.rows import encode_pair, held_out, whole
 from sparring.training.settings import DPOSettings, LoRASettings, SFTSettings
 from sparring.training.sft import fine_tune
+from sparring.training.shared import carry_out
 from sparring.training.steps import Steps
 from sparring.types import Pair, assistant, user
 from tests.tiny import TEMPLATES, tiny_model, tiny_tokenizer
@@ -206,15 +207,20 @@ def test_the_reference_is_let_go_of_once_asked_and_not_opened_again(
 
 
 def test_a_reference_that_was_asked_by_another_job_is_not_taken_for_the_model_itself(
-    base: Path, other: Path, tmp_path: Path
+    base: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the first process throws its answers away after this one has seen them."""
     steps = Steps(tmp_path / "steps")
     steps.claim({})
-    asked = steps.folder / REFERENCE
-    asked.write_text("{}")
+    (steps.folder / REFERENCE).write_text("{}")
+
+    def after_it_was_removed(*told: Any) -> float:
+        (steps.folder / REFERENCE).unlink()
+        return carry_out(*told)
+
+    monkeypatch.setattr(dpo, "carry_out", after_it_was_removed)
     with pytest.raises(TrainingError, match="was removed by another process: start again"):
-        prefer(str(base), pairs(8), tmp_path / "out", 0, SETTINGS, lambda _: asked.unlink(), str(other), steps=steps)
+        prefer(str(base), pairs(8), tmp_path / "out", 0, SETTINGS, ignore, str(other), steps=steps)
 
 
 def test_no_dropout_is_left_in_attention_either(base: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def disk(plumbing: Plumbing) -> Iterator[Finding]:
     place = next(folder for folder in (plumbing.place.resolve(), *plumbing.place.resolve().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     if need > free:
-        what = f"{count} checkpoints, {'saved steps ' if steps else ''}and records"
+        what = f"{count} checkpoints{', saved steps' if steps else ''} and records"
         raise SparringError(f"{what} take {gigabytes(need)}, {place} has {gigabytes(free)}")
     yield Finding("disk", "ok", f"{gigabytes(need)} of {gigabytes(free)} in {place}")
 
