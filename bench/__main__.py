@@ -96,4 +96,6 @@ def describe(line: dict[str, object]) -> str:
 if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    # One device, as a training without a launcher has: the Trainer would spread over all it sees.
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     main()

@@ -1,10 +1,11 @@
 """SFT and DPO against plain TRL, on the same rows, to the same losses; and how near that is to what the model allows.
 
 Rows are of mixed lengths (log-normal, median 60, at most 512 tokens), half of each is learned. Both sides make the same
-optimiser steps with AdamW in float32, TRL with its defaults: 8 rows at once, padded to the longest. Its gradient
-checkpointing is off, as ours is, and so is its bfloat16. Tokens are those of the rows, without pads. Measured is the
-training alone, from a model and token ids to the last step; DPO's contains whatever asks the reference. The limit is
-one forward and backward of as many tokens in full rows, with logits of as many as are learned.
+optimiser steps of 32 rows with AdamW in float32. TRL has its default of 8 rows at once, padded to the longest, and ours
+as many as fit into 8 times the longest row: more rows, where they are short. Tuned, TRL has all rows of a step at once.
+Its gradient checkpointing is off, as ours is, and so is its bfloat16. Tokens are those of the rows, without pads.
+Measured is the training alone, from a model and token ids to the last step; DPO's contains whatever asks the reference.
+The limit is one forward and backward of as many tokens in full rows, with logits of as many as are learned.
 
 A random Llama (5M parameters, vocabulary of 4,096), and the shape and weights of an embedded model (0.35M).
 """
@@ -42,10 +43,18 @@ from tests.tiny import tiny_tokenizer
 
 MEDIAN, SPREAD, LONGEST = 60, 0.8, 512
 BATCH, AT_ONCE, FULL = 32, 8, 64
-"""Rows a step, rows at once on both sides, and tokens of a row where there is no padding to be had."""
+"""Rows a step, rows at once (TRL's, and of the longest ours), and tokens of a row where no padding is to be had."""
+TUNED = {"per_device_train_batch_size": BATCH, "gradient_accumulation_steps": 1}
 RATE = 1e-4
-NAMES = {"trl": "TRL", "trl_stored": "TRL, reference stored", "limit": "limit: forward and backward of full rows"}
+NAMES = {
+    "trl": "TRL",
+    "trl_tuned": "TRL, a step's rows at once",
+    "trl_stored": "TRL, reference stored",
+    "limit": "limit: forward and backward of full rows",
+}
 """What ours stands beside."""
+RATIOS = {"trl": "ratio", "trl_tuned": "trl_tuned_ratio", "trl_stored": "stored_ratio", "limit": "of_limit"}
+"""How much faster ours is, by the end of its key."""
 LIBRARIES = ("trl", "datasets")
 """What the peers need. A machine may lack them, and measures the rest."""
 
@@ -60,17 +69,13 @@ def figures(what: str, key: str) -> list[Figure]:
             "tokens/s",
             against=NAMES[peer],
             peer=f"{key}_{kind}_{peer}_tokens_per_s",
-            ratio=f"{key}_{kind}_{ratio}",
+            ratio=f"{key}_{kind}_{RATIOS[peer]}",
             asked=asked[kind][0] if peer == "trl" else None,
             aim=asked[kind][1] if peer == "trl" else None,
         )
-        for kind, others in (("sft", ("trl", "limit")), ("dpo", ("trl", "trl_stored", "limit")))
-        for peer, ratio in ((peer, "of_limit" if peer == "limit" else _ratio(peer)) for peer in others)
+        for kind, others in (("sft", ("trl", "trl_tuned", "limit")), ("dpo", tuple(NAMES)))
+        for peer in others
     ]
-
-
-def _ratio(peer: str) -> str:
-    return f"{peer.removeprefix('trl')}_ratio".removeprefix("_")
 
 
 FIGURES = figures("random Llama, 5M", "train") + figures("embedded model, 0.35M", "train_world")
@@ -161,14 +166,14 @@ def our_sft(at: Stand) -> Trainer:
     return WeightedTrainer(settings, at.rows, [], model=deepcopy(at.model), args=args)
 
 
-def their_sft(at: Stand) -> Trainer:
+def their_sft(at: Stand, **tuned: Any) -> Trainer:
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     labels = [[i if w else -100 for i, w in zip(row.ids, row.weights, strict=True)] for row in at.rows]
     data = Dataset.from_dict({"input_ids": [row.ids for row in at.rows], "labels": labels})
-    args = SFTConfig(**at.theirs)
+    args = SFTConfig(**at.theirs | tuned)
     return SFTTrainer(model=deepcopy(at.model), args=args, train_dataset=data, processing_class=deepcopy(at.tokenizer))
 
 
@@ -186,7 +191,7 @@ def our_dpo(at: Stand) -> Trainer:
     return PairTrainer(settings, [Anchored(pair) for pair in at.pairs], [], model=deepcopy(at.model), args=args)
 
 
-def their_dpo(at: Stand, stored: bool = False) -> Trainer:
+def their_dpo(at: Stand, stored: bool = False, **tuned: Any) -> Trainer:
     from datasets import Dataset
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
@@ -209,21 +214,25 @@ def their_dpo(at: Stand, stored: bool = False) -> Trainer:
         [{"prompt_ids": one.prompt, "chosen_ids": one.chosen, "rejected_ids": one.rejected} for one in at.pairs]
     )
     data._fingerprint = secrets.token_hex(8)  # else TRL would find what it stored for an earlier training
-    args, tokenizer = DPOConfig(**at.theirs, precompute_ref_log_probs=stored), deepcopy(at.tokenizer)
+    args, tokenizer = DPOConfig(**at.theirs | tuned, precompute_ref_log_probs=stored), deepcopy(at.tokenizer)
     model = deepcopy(at.model)
     reference = None if stored else deepcopy(at.model)  # TRL would open it by its name
     return Ready(model=model, ref_model=reference, args=args, train_dataset=data, processing_class=tokenizer)
 
 
-def limit(at: Stand, tokens: int, learned: int) -> None:
-    """Forward and backward of so many tokens in full rows, as many at once as both trainers may have."""
+def limit(at: Stand, tokens: int, learned: int) -> float:
+    """Return the seconds of so many tokens forward and backward in full rows, as many at once as ours may have."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    model, batch = deepcopy(at.model).to(device).train(), AT_ONCE * LONGEST // FULL
+    return seconds(partial(_full, deepcopy(at.model).to(device).train(), at.bf16, tokens, learned))
+
+
+def _full(model: Any, bf16: bool, tokens: int, learned: int) -> None:
+    device, batch = model.device, AT_ONCE * LONGEST // FULL
     for start in range(0, tokens // FULL, batch):
         rows = min(batch, tokens // FULL - start)
-        ids = torch.randint(20, at.model.config.vocab_size, (rows, FULL), device=device)
+        ids = torch.randint(20, model.config.vocab_size, (rows, FULL), device=device)
         kept = math.ceil(FULL * learned / tokens)
-        with torch.autocast(device.type, torch.bfloat16, at.bf16):
+        with torch.autocast(device.type, torch.bfloat16, bf16):
             logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, -kept:].flatten())
         loss.backward()
@@ -259,7 +268,7 @@ def against(
             (took, curve), held[side] = peak(partial(trained, make, at))
             spent[side].append(took)
             curves.append(curve)
-        spent["limit"].append(seconds(partial(limit, at, tokens, learned)))
+        spent["limit"].append(limit(at, tokens, learned))
         for curve in curves[1:]:
             assert len(curve) == len(curves[0]) == at.steps
             apart = max([apart, *(abs(a - b) / abs(b) for a, b in zip(curves[0], curve, strict=True))])
@@ -271,17 +280,19 @@ def against(
         if held.get(side):
             found[f"{start}_gb"] = held[side]
         if side != "ours":
-            key = "of_limit" if side == "limit" else _ratio(side)
-            found[f"{name}_{key}"] = statistics.median(a / b for a, b in zip(took, rounds["ours"], strict=True))
+            key = f"{name}_{RATIOS[side]}"
+            found[key] = statistics.median(a / b for a, b in zip(took, rounds["ours"], strict=True))
     return found | ({} if absent else {f"{name}_loss_apart": apart})
 
 
 def both(name: str, at: Stand, times: int) -> dict[str, float | str]:
     tokens, learned = sum(row.tokens for row in at.rows), sum(w > 0 for row in at.rows for w in row.weights)
-    found = against(f"{name}_sft", at, our_sft, {"trl": their_sft}, tokens, learned, times)
+    peers: dict[str, Maker] = {"trl": their_sft, "trl_tuned": partial(their_sft, **TUNED)}
+    found = against(f"{name}_sft", at, our_sft, peers, tokens, learned, times)
     tokens = sum(pair.tokens for pair in at.pairs)
     learned = sum(len(pair.chosen) + len(pair.rejected) for pair in at.pairs)
-    peers = {"trl": their_dpo, "trl_stored": partial(their_dpo, stored=True)}
+    stored, tuned = partial(their_dpo, stored=True), partial(their_dpo, **TUNED)
+    peers = {"trl": their_dpo, "trl_tuned": tuned, "trl_stored": stored}
     return found | against(f"{name}_dpo", at, our_dpo, peers, tokens, learned, times)
 
 

@@ -13,7 +13,7 @@ def test_everything_is_measured_at_some_size(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(device, "STEPS", 1)
     found = device.measure(quick=True, sizes=("tiny",))
     lines = list(table([row for row in device.figures("tiny") if not row.ours.endswith("_gb")], found))
-    assert len(lines) == 2 + 7 and not any("not measured" in line for line in lines)
+    assert len(lines) == 2 + 9 and not any("not measured" in line for line in lines)
     assert float(found["device_tiny_sft_loss_apart"]) < 1e-3 and float(found["device_tiny_dpo_loss_apart"]) < 1e-3
 
 

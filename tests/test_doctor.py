@@ -242,6 +242,19 @@ def test_what_is_told_of_a_training_is_what_it_does_and_pairs_need_no_other_libr
     assert found(plumbing(model, jobs=jobs))["training"].found == said
 
 
+def test_libraries_that_only_sharded_training_takes_are_missed_there(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = ("trl", "deepspeed")
+    monkeypatch.setattr(machine, "find_spec", lambda name: None if name in absent else find_spec(name))
+    launcher = (sys.executable, "--config_file=sparring:deepspeed-zero2.yaml")
+    jobs = {"training": Job(SFTSettings(batch_size=4), launcher)}
+    missed(plumbing(model, jobs=jobs), "training", "deepspeed is not installed")
+    anchored = Job(DPOSettings(batch_size=4), (sys.executable,), reference=f"hf:{model}")
+    missed(plumbing(model, jobs={"training": anchored}), "training", "trl is not installed")
+    assert found(plumbing(model, jobs={"training": replace(anchored, launcher=())}))["training"].state == "ok"
+
+
 def test_a_run_that_trains_nothing_needs_no_memory_for_it(model: Path) -> None:
     findings = found(plumbing(model, jobs={}))
     assert findings["memory"].found == "nothing is trained" and "training" not in findings
@@ -268,6 +281,17 @@ def test_more_checkpoints_than_the_disk_holds_are_missed(model: Path) -> None:
         "1000000000000 checkpoints and records take",
     )
     assert str(model) in findings["disk"].found  # the run's folder is not there yet, this is
+
+
+def test_saved_steps_take_room_twice_and_those_of_adapters_little(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def needed(settings: SFTSettings) -> str:
+        return found(plumbing(model, jobs={"training": Job(settings)}))["disk"].found.split(" of ")[0]
+
+    monkeypatch.setattr(machine, "parameters", lambda folder: 10**6)
+    monkeypatch.setattr(machine, "RECORDS", 0)
+    monkeypatch.setattr(machine, "gigabytes", lambda count: f"{count:.0f} bytes")
+    assert needed(SFTSettings()) == needed(SFTSettings(save_every=5, lora=LoRASettings())) == "4000000 bytes"
+    assert needed(SFTSettings(save_every=5)) == "28000000 bytes"
 
 
 def test_a_model_larger_than_the_memory_is_missed_and_its_weights_are_not_loaded(model: Path, tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_where_a_killed_training_goes_on_is_told_however_soon(
     assert lines[0]["resumed_from"] == 30 and len(lines) < 3, "steps are told once in a while"
 
 
+def test_a_training_whose_saved_steps_are_thrown_away_says_so(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    drawn = terminal._Drawn(cast(Any, None), console, cast(Any, None), tmp_path, cast(Any, None))
+    drawn.tell({"event": "training", "checkpoint": "round-1/checkpoint", "steps_discarded": 30})
+    assert "round-1/checkpoint begins again: its saved step 30 was another job's" in cast(Any, console.file).getvalue()
+
+
 def test_lines_of_a_stage_say_what_was_paid_so_far(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     roles = {"oracle": billed(3, 0.25), "judge": billed(1, 0.5)}
     with terminal.narrator("star-gate", tmp_path, True, lambda: roles) as tell:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from torch.utils.data import RandomSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-from sparring.training.batches import Order, cut
+from sparring.training.batches import Order, Step, cut
 from sparring.training.dpo import REFERENCE, Anchored, PairTrainer, prefer
 from sparring.training.rows import EncodedPair, Row
 from sparring.training.settings import DPOSettings, SFTSettings
@@ -158,6 +161,25 @@ def test_rows_per_device_bounds_a_micro_batch_by_as_many_of_the_longest_rows(bas
     assert len(shapes) == 4 and (1, 100) in shapes and sum(rows for rows, _ in shapes) == 60
     assert all(rows * longest <= 2 * 100 for rows, longest in shapes)
     assert (step.divisor, step.tokens) == (99 + 59 * 9, 690)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept"), [(DistributedType.MULTI_GPU, 2), (DistributedType.FSDP, 0), (DistributedType.DEEPSPEED, 0)]
+)
+def test_gradients_wait_for_the_last_micro_batch_but_where_they_are_sharded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: DistributedType, kept: int
+) -> None:
+    trainer = trainer_of(base, tmp_path, [Row([5, 6], [0.0, 1.0])])
+    waited: list[Any] = []
+
+    def no_sync(model: Any) -> Any:
+        waited.append(model)
+        return nullcontext()
+
+    monkeypatch.setattr(Trainer, "training_step", lambda *_: torch.ones(()))
+    monkeypatch.setattr(trainer, "accelerator", SimpleNamespace(distributed_type=kind, no_sync=no_sync))
+    total = trainer.training_step(torch.nn.Linear(1, 1), Step([{}, {}, {}], 1.0, 1))
+    assert (float(total), len(waited)) == (3, kept)
 
 
 # What the reference thinks is asked once

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from math import log
@@ -15,14 +18,17 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sparring.engines.hf import HF
+from sparring.engines.hf import HF, open_model
 from sparring.engines.template import Template
 from sparring.errors import SettingsError, TrainingError
+from sparring.training import dpo
 from sparring.training.canary import check_canary, read_canary
-from sparring.training.dpo import Anchored, collate, prefer
+from sparring.training.dpo import REFERENCE, Anchored, collate, prefer
 from sparring.training.rows import encode_pair, held_out, whole
 from sparring.training.settings import DPOSettings, LoRASettings, SFTSettings
 from sparring.training.sft import fine_tune
+from sparring.training.shared import carry_out
+from sparring.training.steps import Steps
 from sparring.types import Pair, assistant, user
 from tests.tiny import TEMPLATES, tiny_model, tiny_tokenizer
 from tests.training.conftest import examples, pairs
@@ -174,6 +180,55 @@ def test_a_reference_that_reads_other_tokens_is_refused(base: Path, tmp_path: Pa
     strange = tiny_model(tmp_path / "strange", vocab_words=["hello", "tea"])
     with pytest.raises(TrainingError, match="reads other tokens than"):
         prefer(str(base), pairs(4), tmp_path / "out", 0, SETTINGS, ignore, str(strange))
+
+
+def test_the_reference_is_let_go_of_once_asked_and_not_opened_again(
+    base: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+
+    def opening(*told: Any) -> Any:
+        tokenizer, model = open_model(*told)
+        opened.append(weakref.ref(model))
+        return tokenizer, model
+
+    def watch(event: dict[str, Any]) -> None:
+        if "loss" in event:
+            gc.collect()
+            alive.append(opened[0]() is not None)
+
+    monkeypatch.setattr(dpo, "open_model", opening)
+    steps = Steps(tmp_path / "steps")
+    steps.claim({})
+    for out in ("out", "again"):
+        prefer(str(base), pairs(20), tmp_path / out, 0, SETTINGS, watch, str(other), steps=steps)
+    assert len(opened) == 1 and len(alive) == 4 and not any(alive)
+
+
+def test_a_reference_that_was_asked_by_another_job_is_not_taken_for_the_model_itself(
+    base: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first process throws its answers away after this one has seen them."""
+    steps = Steps(tmp_path / "steps")
+    steps.claim({})
+    (steps.folder / REFERENCE).write_text("{}")
+
+    def after_it_was_removed(*told: Any) -> float:
+        (steps.folder / REFERENCE).unlink()
+        return carry_out(*told)
+
+    monkeypatch.setattr(dpo, "carry_out", after_it_was_removed)
+    with pytest.raises(TrainingError, match="was removed by another process: start again"):
+        prefer(str(base), pairs(8), tmp_path / "out", 0, SETTINGS, ignore, str(other), steps=steps)
+
+
+def test_no_dropout_is_left_in_attention_either(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "dropping")
+    config = tmp_path / "dropping" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"attention_dropout": 0.5}))
+    report = prefer(str(tmp_path / "dropping"), pairs(16), tmp_path / "out", 0, SETTINGS, ignore)
+    assert report["curve"][0]["loss"] == pytest.approx(by_hand(base, base, pairs(16))[0], rel=1e-5)
 
 
 def test_an_adapter_is_anchored_to_the_base_without_it_and_merged(base: Path, tmp_path: Path) -> None:

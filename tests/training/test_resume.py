@@ -13,7 +13,7 @@ import torch
 from sparring.errors import SettingsError
 from sparring.settings import Training
 from sparring.training.dpo import prefer
-from sparring.training.job import Job, beside, run_job
+from sparring.training.job import Job, beside, run_job, work
 from sparring.training.settings import DPOSettings, LoRASettings, SFTSettings, TrainingSettings
 from sparring.training.sft import fine_tune
 from sparring.training.steps import Steps
@@ -164,12 +164,12 @@ def test_what_was_being_saved_when_it_was_killed_is_thrown_away_and_whole_steps_
     steps.claim({"seed": 1})
     for step in (9, 12):
         (steps.folder / f"checkpoint-{step}").mkdir()
-    steps.seal(9)
+    steps.seal(9, 1.5)
     assert (steps.last(), steps.are_of({"seed": 1})) == (9, True)
     steps.claim({"seed": 1})
     assert {path.name for path in steps.folder.iterdir()} == {"job.json", "step-9"}
     (steps.folder / "checkpoint-18").mkdir()
-    steps.seal(18)
+    steps.seal(18, 3.0)
     assert {path.name for path in steps.folder.iterdir()} == {"job.json", "step-18"}
 
 
@@ -177,7 +177,7 @@ def test_the_steps_of_another_job_are_thrown_away(tmp_path: Path) -> None:
     steps = Steps(tmp_path / "checkpoint.steps")
     steps.claim({"seed": 1})
     (steps.folder / "checkpoint-9").mkdir()
-    steps.seal(9)
+    steps.seal(9, 1.5)
     assert not steps.are_of({"seed": 2})
     steps.claim({"seed": 2})
     assert steps.last() is None and steps.are_of({"seed": 2})
@@ -188,13 +188,69 @@ def test_the_steps_of_another_job_are_thrown_away(tmp_path: Path) -> None:
 
 def test_a_killed_job_that_was_changed_begins_again(base: Path, tmp_path: Path) -> None:
     job = job_of(replace(SFT, epochs=1, save_every=3), base, tmp_path)
-    job.steps.claim({**job.identity(), "devices": 1})
+    job.steps.claim(job.owner())
     (job.steps.folder / "checkpoint-3").mkdir()  # not one to go on from: it would fail
-    job.steps.seal(3)
+    job.steps.seal(3, 1.5)
     changed = replace(job, settings=replace(job.settings, learning_rate=1e-3))
     events: list[dict[str, Any]] = []
     run_job(changed, on_log=events.append)
-    assert "lengths" in events[0] and told(job.out)["resumed_from"] is None
+    assert events[0] == {"steps_discarded": 3} and "lengths" in events[1]
+    assert told(job.out)["resumed_from"] is None
+
+
+@pytest.mark.parametrize("changes", [{"rows_per_device": 2}, {"max_truncated": 0.5}, {"save_every": 7}])
+def test_settings_that_decide_only_how_steps_are_cut_or_saved_leave_them_to_go_on_from(
+    base: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    job = job_of(replace(SFT, save_every=3), base, tmp_path)
+    changed = replace(job, settings=replace(job.settings, **changes))
+    assert changed.owner() == job.owner()
+    assert replace(job, settings=replace(job.settings, epochs=9)).owner() != job.owner()
+
+
+def test_less_memory_goes_on_from_the_saved_step_to_the_same_weights_within_rounding(
+    base: Path, tmp_path: Path
+) -> None:
+    job = job_of(replace(SFT, epochs=2, save_every=3), base, tmp_path)
+    whole = uninterrupted(job, tmp_path / "whole")
+    killed(job, at=4)
+    events: list[dict[str, Any]] = []
+    run_job(replace(job, settings=replace(job.settings, rows_per_device=2)), on_log=events.append)
+    assert "resumed_from" in events[0]
+    for ours, theirs in zip(told(job.out)["curve"], whole["curve"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+
+
+def test_steps_are_of_processes_that_share_the_model_alike(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(SFT, base, tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    owners = [job.owner()]
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    for stage in ("2", "3"):
+        monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", stage)
+        owners.append(job.owner())
+    assert all(owners.count(owner) == 1 for owner in owners)
+
+
+def test_the_seconds_are_those_of_all_its_sittings(base: Path, tmp_path: Path) -> None:
+    job = job_of(replace(SFT, epochs=2, save_every=3), base, tmp_path)
+    interrupted(job, tmp_path / "part", at=4)
+    assert 0 < job.steps.seconds(3) < 600
+    (job.steps.at(3) / "seconds.json").write_text("1000")
+    settings = cast("SFTSettings", job.settings)
+    again = fine_tune(job.model, examples(40), tmp_path / "again", 1, settings, lambda _: None, None, job.steps)
+    assert 1000 < again["seconds"] < 1600
+
+
+def test_a_job_that_is_done_leaves_no_steps_in_its_own_process_either(base: Path, tmp_path: Path) -> None:
+    job = job_of(SFT, base, tmp_path)
+    job.out.mkdir()
+    (job.out / "training.json").write_text(json.dumps({"job": job.identity()}))
+    job.steps.claim(job.owner())
+    work(job, lambda _: None)
+    assert not job.steps.folder.exists()
 
 
 def test_a_finished_job_is_the_same_however_often_it_was_saved(base: Path, tmp_path: Path) -> None:

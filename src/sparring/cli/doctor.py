@@ -41,7 +41,10 @@ def doctor(setup: Setup, as_json: bool) -> int:
 def jobs_of(setup: Setup) -> dict[str, Job]:
     """Return the trainings that the run does, by the settings that tell how."""
     told = {name: (getattr(setup.settings, name), times) for name, times in setup.checkpoints().items() if times}
-    return {name: Job(job_settings(each), each.launcher, times) for name, (each, times) in told.items()}
+    return {
+        name: Job(job_settings(each), each.launcher, times, getattr(each, "reference", ""))
+        for name, (each, times) in told.items()
+    }
 
 
 def _listed(findings: Iterator[Finding]) -> int:

@@ -12,12 +12,15 @@ from sparring.engines import guard
 from sparring.engines.weights import parameters
 from sparring.errors import SettingsError, SparringError, TrainingError
 from sparring.ledger import Ledger, home
+from sparring.training.process import SHIPPED
 from sparring.worlds import model_of
 
 FULL, ADAPTER = 16, 4.5
 """Bytes a parameter takes in training, in float32: weights, gradients, Adam's two moments; weights with an adapter."""
 SAVED = 4
 """Bytes a parameter takes in a checkpoint, which is float32 and whole, also after LoRA."""
+STEP = 12
+"""Bytes a parameter that is trained takes in a saved step: its weight and Adam's two moments."""
 RECORDS = 1e9
 """Bytes left for what a run writes beside checkpoints."""
 LIBRARIES = ("torch", "transformers", "accelerate")
@@ -45,7 +48,10 @@ def training(plumbing: Plumbing) -> Iterator[Finding]:
 
 def _training(name: str, job: Job, most: int | None) -> Finding:
     lora = job.settings.lora
-    for library in (*LIBRARIES, *(["peft"] if lora else [])):
+    sharded = job.reference and job.launcher  # then TRL prepares the reference
+    deepspeed = any(f"{SHIPPED}deepspeed" in word for word in job.launcher)
+    wanted = {"peft": lora, "trl": sharded, "deepspeed": deepspeed}
+    for library in (*LIBRARIES, *(name for name, needed in wanted.items() if needed)):
         if find_spec(library) is None:
             raise TrainingError(f"{library} is not installed")
     if job.launcher and shutil.which(job.launcher[0]) is None:
@@ -74,11 +80,14 @@ def disk(plumbing: Plumbing) -> Iterator[Finding]:
         yield Finding("disk", "skip", f"the size of {model_of(plumbing.policy)!r} is not known here yet")
         return
     count = sum(job.checkpoints for job in plumbing.jobs.values())
-    need = count * SAVED * parameters(plumbing.model) + RECORDS
+    # Steps are removed when their training ends, and there are two while one is saved. Those of adapters are little.
+    steps = 2 * STEP * any(job.settings.save_every and job.settings.lora is None for job in plumbing.jobs.values())
+    need = (count * SAVED + steps) * parameters(plumbing.model) + RECORDS
     place = next(folder for folder in (plumbing.place.resolve(), *plumbing.place.resolve().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     if need > free:
-        raise SparringError(f"{count} checkpoints and records take {gigabytes(need)}, {place} has {gigabytes(free)}")
+        what = f"{count} checkpoints{', saved steps' if steps else ''} and records"
+        raise SparringError(f"{what} take {gigabytes(need)}, {place} has {gigabytes(free)}")
     yield Finding("disk", "ok", f"{gigabytes(need)} of {gigabytes(free)} in {place}")
 
 

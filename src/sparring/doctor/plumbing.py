@@ -35,6 +35,8 @@ class Job:
     launcher: Sequence[str] = ()
     checkpoints: int = 1
     """How often it is done."""
+    reference: str = ""
+    """Of pairs: the model that they are anchored to; empty for the one that is trained."""
 
 
 @dataclass(frozen=True)

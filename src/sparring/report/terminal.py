@@ -82,6 +82,9 @@ class _Drawn:
             self._bar(name, event["step"], event["of"], ended=event["step"] == event["of"])
         elif kind == "training" and "resumed_from" in event:
             self.console.print(f"{escape(event['checkpoint'])} goes on from its saved step {event['resumed_from']}")
+        elif kind == "training" and "steps_discarded" in event:
+            lost = f"its saved step {event['steps_discarded']} was another job's"
+            self.console.print(f"{escape(event['checkpoint'])} begins again: {lost}")
         elif kind == "round":
             self.console.print(f"[bold]round {event['round']}[/]  {self.report.line(event['metrics'])}")
             for line in event.get("warnings", ()):

@@ -199,7 +199,8 @@ class StepTrainer(Trainer):
     def training_step(self, model: Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Go forward and backward through all micro batches; gradients meet those of other processes at the last."""
         parts, total = inputs.parts, torch.zeros((), device=self.args.device)
-        sharded = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        # DeepSpeed knows no `no_sync`, and under FSDP each GPU would hold whole gradients meanwhile.
+        sharded = self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
         for at, part in enumerate(parts):
             last = at == len(parts) - 1
             self.accelerator.sync_gradients = last

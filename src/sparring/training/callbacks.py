@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -79,8 +80,9 @@ class Saving(TrainerCallback):
     would go on with one step too many.
     """
 
-    def __init__(self, steps: Steps, every: int, trainer: Trainer):
-        self.steps, self.every, self.trainer = steps, every, trainer
+    def __init__(self, steps: Steps, every: int, trainer: Trainer, started: float):
+        """`started` is by `time.perf_counter`."""
+        self.steps, self.every, self.trainer, self.started = steps, every, trainer, started
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_save = self._is_due(state) and state.epoch % 1 != 0
@@ -92,7 +94,7 @@ class Saving(TrainerCallback):
         self.trainer.accelerator.wait_for_everyone()  # each process writes a part
         if state.is_world_process_zero:
             (self.steps.folder / f"{UNSEALED}-{state.global_step}" / "training_args.bin").unlink(missing_ok=True)
-            self.steps.seal(state.global_step)
+            self.steps.seal(state.global_step, time.perf_counter() - self.started)
 
     def _is_due(self, state: Any) -> bool:
         return state.global_step % self.every == 0 and state.global_step < state.max_steps

@@ -102,14 +102,17 @@ class PairTrainer(StepTrainer):
         steps: Steps | None = None,
         **rest: Any,
     ):
-        """`anchor` is the reference, or None for the model as it is; `steps` may know what it said before."""
+        """`anchor` is the reference, or None for the model as it is; its name, where `steps` know what it said."""
         self.settings, self.anchor, self.steps = settings, anchor, steps
         self.before: list[Scores] = []
         self.margins: list[Tensor] = []
         super().__init__(settings, train, held, **rest)
         for module in cast("Module", self.model).modules():
+            # As TRL: what is compared to the reference is the model itself.
             if isinstance(module, Dropout):
-                module.p = 0.0  # as TRL: what is compared to the reference is the model itself
+                module.p = 0.0
+            if isinstance(getattr(module, "attention_dropout", None), float):
+                cast("Any", module).attention_dropout = 0.0
         self.add_callback(Beginning(self))
 
     def collate(self, rows: Sequence[Anchored]) -> dict[str, Tensor]:
@@ -170,6 +173,8 @@ class PairTrainer(StepTrainer):
         if self.anchor is None:
             found = self.scores(rows)
             return {"reference": found, "before": found[: len(self.sample)]}
+        if isinstance(self.anchor, str):
+            raise TrainingError(f"what {self.anchor!r} said of the pairs was removed by another process: start again")
         anchor = _prepared(self.anchor, self)
         return {"reference": self.scores(rows, anchor), "before": self.scores(self.sample)}
 
@@ -238,17 +243,17 @@ def prefer(
     a reference that reads other tokens.
     """
     tokenizer, model, template = opened(model_id, pairs, settings)
-    anchor = _anchor(reference, tokenizer, model_id)
     encoded = [encode_pair(pair, template) for pair in pairs]
     rows, lengths = whole(encoded, settings)
     check_context(model_id, model, max(row.longest for row in rows))
     emit({"lengths": asdict(lengths)})
     train, held = held_out(rows, settings.validation_share, seed)
+    asked = steps is not None and (steps.folder / REFERENCE).is_file()
     trainer = PairTrainer(
         settings,
         [Anchored(row) for row in train],
         [Anchored(row) for row in held],
-        anchor,
+        (reference or None) if asked else _anchor(reference, tokenizer, model_id),  # held by the trainer alone
         steps,
         model=adapted(model, settings.lora, seed),
         args=arguments(TrainingArguments, folder, seed, settings, steps_of(train, settings), bool(held), tracking),

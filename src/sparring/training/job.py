@@ -30,6 +30,17 @@ from sparring.training.steps import Steps
 
 ATTACHED = "--attached"
 """The job's standard input is held by whoever started it; the job ends when that closes."""
+FREE = ("rows_per_device", "max_truncated")
+"""Settings with which saved steps are gone on from whatever they are now."""
+SHARDING = (
+    "ACCELERATE_USE_FSDP",
+    "FSDP_VERSION",
+    "FSDP_STATE_DICT_TYPE",
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE",
+    "ACCELERATE_DEEPSPEED_CONFIG_FILE",
+)
+"""What `accelerate launch` sets where processes share the model: each then saves a part of a step of its own kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,16 @@ class Job:
             **({"reference": _named(self.reference)} if isinstance(self.settings, DPOSettings) else {}),
         }
 
+    def owner(self) -> dict[str, Any]:
+        """Return whose saved steps are: those of this job, on as many devices, which share the model alike."""
+        identity = self.identity()
+        return {
+            **identity,
+            "settings": {name: value for name, value in identity["settings"].items() if name not in FREE},
+            "devices": int(os.environ.get("WORLD_SIZE", "1")),
+            "sharding": {name: os.environ[name] for name in SHARDING if name in os.environ},
+        }
+
     def is_done(self) -> bool:
         """Tell whether `out` is this job's checkpoint. Raises TrainingError where something else stands there."""
         report = self.out / "training.json"
@@ -158,9 +179,10 @@ def run_job(job: Job, launcher: Sequence[str] = (), on_log: OnLog | None = None)
 
     `launcher` stands where `python` would: `("accelerate", "launch", "--num_processes", "8")`; a word of it that is
     `sparring:fsdp.yaml` names a file of `training/accelerate`. `on_log` is given {"resumed_from": STEP} where a killed
-    training goes on, {"lengths": ...} before training, {"step", "of", "loss"} as it goes, and {"tracker", "failed"} for
-    a tracker that came to nothing. What the process wrote is kept in CHECKPOINT.log. Raises TrainingError with the
-    reason, or with the last lines, where it ends badly. The process never outlives this one.
+    training goes on, {"steps_discarded": STEP} where it begins again because what was saved is another job's,
+    {"lengths": ...} before training, {"step", "of", "loss"} as it goes, and {"tracker", "failed"} for a tracker that
+    came to nothing. What the process wrote is kept in CHECKPOINT.log. Raises TrainingError with the reason, or with the
+    last lines, where it ends badly. The process never outlives this one.
     """
     if job.is_done():
         job.steps.remove()
@@ -178,22 +200,26 @@ def run_job(job: Job, launcher: Sequence[str] = (), on_log: OnLog | None = None)
 
 def work(job: Job, emit: OnLog) -> None:
     """Do the job in this process: train, then rename the checkpoint into place."""
+    first = os.environ.get("RANK", "0") == "0"
     if job.is_done():
+        if first:
+            job.steps.remove()
         return
     for name in (job.model, job.reference):
         if name.startswith((".", "/")) and not Path(name).is_dir():
             raise TrainingError(f"model {name!r} cannot be opened: there is no such folder")
     rows: list[Any] = read_pairs(job.rows) if job.kind == DPOSettings.kind else read_examples(job.rows)
-    identity, first = job.identity(), os.environ.get("RANK", "0") == "0"
-    # Each process saves a part of a step.
-    owner = {**identity, "devices": int(os.environ.get("WORLD_SIZE", "1"))}
-    steps = job.steps if job.settings.save_every or job.steps.are_of(owner) else None
+    identity, owner = job.identity(), job.owner()
+    ours = job.steps.are_of(owner)
+    steps = job.steps if job.settings.save_every or ours else None
+    emit = emit if first else lambda _: None
+    if not ours and (discarded := job.steps.last()):
+        emit({"steps_discarded": discarded})
     if first:
         if job.partial.exists():
             shutil.rmtree(job.partial)
         if steps:
             steps.claim(owner)
-    emit = emit if first else lambda _: None
     last = steps.last() if steps else None
     if last:
         emit({"resumed_from": last})

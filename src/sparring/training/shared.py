@@ -127,18 +127,19 @@ def arguments(
 
 
 def carry_out(trainer: Trainer, settings: TrainingSettings, steps: Steps | None) -> float:
-    """Train, from the last of `steps` if there is one; return the seconds it took.
+    """Train, from the last of `steps` if there is one; return the seconds it took, those up to that step included.
 
     Raises TrainingError for an adapter on sharded weights.
     """
     trainer.remove_callback(PrinterCallback)
     if settings.lora and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         raise TrainingError("lora is merged before saving, which cannot be done on sharded weights: train without FSDP")
+    trainer.accelerator.wait_for_everyone()  # until the first process has thrown away the steps of another job
+    last = steps.last() if steps else None
+    started = time.perf_counter() - (steps.seconds(last) if steps and last else 0)
     if steps and settings.save_every:
         trainer.args.output_dir = str(steps.folder)
-        trainer.add_callback(Saving(steps, settings.save_every, trainer))
-    last = steps.last() if steps else None
-    started = time.perf_counter()
+        trainer.add_callback(Saving(steps, settings.save_every, trainer, started))
     trainer.train(resume_from_checkpoint=str(steps.at(last)) if steps and last else None)
     return time.perf_counter() - started
 

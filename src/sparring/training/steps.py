@@ -1,7 +1,8 @@
 """Where a training that was killed goes on: its optimiser steps, saved beside the checkpoint until that is whole.
 
 CHECKPOINT.steps/ holds `job.json`, which says whose steps they are, and `step-N/` as the Trainer saves it: weights,
-optimiser, learning rate, random numbers, and what was logged. A folder has that name only when all of it is on disk.
+optimiser, learning rate, random numbers, what was logged, and the seconds that it had taken. A folder has that name
+only when all of it is on disk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sparring.files import rename_whole, write_whole
 OWNER = "job.json"
 UNSEALED = "checkpoint"
 """The Trainer's own name for a step that it writes: checkpoint-N."""
+SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,15 @@ class Steps:
         """Return the folder of a step that is whole."""
         return self.folder / f"step-{step}"
 
-    def seal(self, step: int) -> None:
-        """Say that the step which the Trainer has written is whole, and remove those before it."""
-        before = self._whole()
-        rename_whole(self.folder / f"{UNSEALED}-{step}", self.at(step))
+    def seconds(self, step: int) -> float:
+        """Return how long the training had taken until then."""
+        return json.loads((self.at(step) / SECONDS).read_text(encoding="utf-8"))
+
+    def seal(self, step: int, seconds: float) -> None:
+        """Say that the step which the Trainer has written is whole, after so many seconds; remove those before it."""
+        before, written = self._whole(), self.folder / f"{UNSEALED}-{step}"
+        (written / SECONDS).write_text(json.dumps(seconds), encoding="utf-8")
+        rename_whole(written, self.at(step))
         for each in before:
             shutil.rmtree(self.at(each))
 
