@@ -97,7 +97,7 @@ def a_round(folder: Path, tasks: int) -> Path:
             Situation(Task(f"task-{n}", f"Where should number {n} of us eat?", "", "a"), people[n % 50], f"At {n}.")
             for n in range(tasks)
         ]
-        conversations = loop.simulate(stages, "conversations.jsonl", "scripted", situations, settings.samples, 0)
+        conversations = loop.simulate(stages, "conversations.jsonl", "scripted", situations, range(settings.samples), 0)
         values = loop.worth(stages, conversations, situations)
         best = loop.select(stages, conversations, values)
         loop.close(stages, best, "scripted")
