@@ -69,7 +69,6 @@ def questions(split: str, count: int, **more: Any) -> list[dict[str, Any]]:
         (["tasks=date-understanding"], "date-understanding: no script can criticise or mend; name roles.teacher"),
         (["tasks=date-understanding", "learn_from=filtered", "evidence=true"], "evidence = true: nothing can work out"),
         (["learn_from=rationales", "gold=0"], "no question of 'multistep-arithmetic' has a gold rationale"),
-        (["training.batch_size=10", "training.rows_per_device=4"], "batch_size = 10 is not a multiple of"),
         (['training.launcher=["accelerate", "sparring:fdsp.yaml"]'], "'sparring:fdsp.yaml' is not shipped"),
         (["rationale.lora={rank = 8}"], "unknown training setting lora.rank"),
         (["prompts=nowhere"], "prompts: no file attempt.md in nowhere; the recipe reads attempt, feedback, update"),
