@@ -84,7 +84,7 @@ def test_gains_are_paired_by_task() -> None:
 def test_a_round_improved_where_both_gains_lie_above_no_change_over_all_seeds() -> None:
     found = over_seeds([seeded(0, LOW, HIGH), seeded(1, LOW, HIGH), seeded(2, LOW, HIGH, word="did not improve")])
     assert found["verdict"].startswith(
-        "over 3 seeds round 1 improved: accuracy_self_corrected_over_round_0 0.500 (95 %"
+        "over 3 seeds round 1 improved: accuracy self corrected over round 0 +50.0 points (95 %"
     )
     assert found["verdict"].endswith("by itself it improved in 2 of 3")
     found = over_seeds([seeded(0, LOW, HIGH), seeded(1, HIGH, LOW)])

@@ -205,8 +205,10 @@ def _verdict(recipe: str, rounds: Sequence[Row], runs: Sequence[Seeded]) -> str:
     early = [f"seed {run.seed}" for run in runs if len(run.summary["rounds"]) <= most]
     ended = f"; {', '.join(early)} ended before round {most}, and no later one is compared" if early else ""
     alone = sum(run.summary["verdict"].startswith(f"round {len(run.summary['rounds']) - 1} improved") for run in runs)
+    sign, unit = ("", "%") if without else ("+", "points")  # a share against its value by chance, or a difference
     told = "; ".join(
-        f"{name} {one['value']:.3f} (95 % interval over {one['over']} {one['low']:.3f} to {one['high']:.3f})"
+        f"{name.replace('_', ' ')} {100 * one['value']:{sign}.1f} {unit} "
+        f"(95 % interval over {one['over']} {100 * one['low']:{sign}.1f} to {100 * one['high']:{sign}.1f})"
         for name, one in zip(names, found, strict=True)
     )
     return f"over {n} seeds round {t} {word}: {told}; by itself it improved in {alone} of {n}{ended}"
