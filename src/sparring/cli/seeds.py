@@ -16,7 +16,6 @@ from sparring.cli.setup import Setup
 from sparring.errors import RunError, SettingsError
 from sparring.evals.seeds import Seeded, over_seeds
 from sparring.files import Row, read_json, read_lines, write_json, write_whole
-from sparring.report.seeds import build
 from sparring.report.terminal import REPORTS
 from sparring.runs import seed_folder
 
@@ -43,6 +42,8 @@ def run_seeds(
 
     Each is a run directory of its own. Raises RunError where OUT is one itself.
     """
+    from sparring.report.seeds import build  # a plan or a doctor, who only ask how many, write no page
+
     if (out / "run.json").exists():
         raise RunError(f"{out} is a run itself; take another folder for its seeds (--out)")
     setups = [kind.read(config, [*rest, f"seed={seed}"]) for seed in range(n)]  # what is wrong is known at once
